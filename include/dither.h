@@ -1,0 +1,192 @@
+/* dither: train one model on n workers that exchange quantized differences of gradients.
+ *
+ * The one public header; everything the command line does is done through it. Conventions:
+ * - A function that can fail returns a dither_status and takes a dither_error * (may be NULL) that it fills with
+ *   one sentence: what was wrong, where, what would be right. The library never prints and never exits.
+ * - Inputs are copied; what a function creates, the matching _free releases. _free accepts NULL.
+ * - No global state: objects may be used from several threads as long as each object is used by one at a time.
+ * - Shapes: N rows, d features, n workers, m rows a worker. Sizes in bytes are named _bytes.
+ */
+#ifndef DITHER_H
+#define DITHER_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DITHER_API __attribute__((visibility("default")))
+#else
+#define DITHER_API
+#endif
+
+/* ---- errors: the values are the exit codes of the command ---- */
+
+typedef enum dither_status {
+    DITHER_OK = 0,       /* reached what was asked */
+    DITHER_INTERNAL = 1, /* out of memory, or a defect of the library */
+    DITHER_USAGE = 2,    /* an option's name or value, or a combination of them */
+    DITHER_BAD_DATA = 3, /* a data or model file's content */
+    DITHER_DIVERGED = 4, /* the iterates grew without bound or are not finite */
+    DITHER_DEVICE = 5,   /* no such device, or it or a communicator failed */
+    DITHER_IO = 6        /* a file can't be opened, read or written */
+} dither_status;
+
+typedef struct dither_error {
+    dither_status status;
+    char message[1024];
+} dither_error;
+
+/* "0.1.0" */
+DITHER_API const char *dither_version(void);
+
+/* ---- options: one table serves this interface, the command line and its --help ---- */
+
+typedef struct dither_options dither_options;
+
+typedef enum dither_option_type {
+    DITHER_OPTION_FLAG, /* "1" or "0" */
+    DITHER_OPTION_INTEGER,
+    DITHER_OPTION_REAL,
+    DITHER_OPTION_CHOICE, /* one of `choices` */
+    DITHER_OPTION_TEXT
+} dither_option_type;
+
+typedef struct dither_option_info {
+    const char *name;    /* without the dashes: "levels" */
+    const char *group;   /* "compression" */
+    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum */
+    dither_option_type type;
+    const char *metavar;
+    const char *choices; /* "1|2|inf" for a choice, else NULL */
+    const char *initial; /* the default, as text; "" for unset */
+    double min, max;     /* of INTEGER and REAL */
+    const char *help;
+} dither_option_info;
+
+DITHER_API size_t dither_option_count(void);
+DITHER_API const dither_option_info *dither_option_at(size_t index); /* NULL past the end */
+
+DITHER_API dither_status dither_options_create(dither_options **out, dither_error *error);
+/* Set option `name` to the value that `text` spells. DITHER_USAGE names the valid values. */
+DITHER_API dither_status dither_options_set(dither_options *options, const char *name, const char *text,
+                                            dither_error *error);
+/* The option's present value as text; NULL for an unknown name. Valid until the next set or free. */
+DITHER_API const char *dither_options_get(const dither_options *options, const char *name);
+DITHER_API void dither_options_free(dither_options *options);
+
+/* ---- data: N sparse rows with a label each ---- */
+
+typedef struct dither_data dither_data;
+
+/* Read a LIBSVM file: "label index:value ...", one row a line, indices from 1, ascending. A path that ends in .gz,
+ * .bz2 or .xz is decompressed. Uses the options `features` and `shuffle`. DITHER_BAD_DATA gives line and column. */
+DITHER_API dither_status dither_data_read(const char *path, const dither_options *options, dither_data **out,
+                                          dither_error *error);
+/* Copy rows given in compressed sparse row form: row r has the entries row_start[r] <= k < row_start[r+1] of
+ * column[] (from 0, ascending within a row, < features) and value[] (finite). */
+DITHER_API dither_status dither_data_from_csr(int64_t rows, int64_t features, const int64_t *row_start,
+                                              const int32_t *column, const double *value, const double *label,
+                                              dither_data **out, dither_error *error);
+DITHER_API int64_t dither_data_rows(const dither_data *data);
+DITHER_API int64_t dither_data_features(const dither_data *data);
+DITHER_API int64_t dither_data_nonzeros(const dither_data *data);
+DITHER_API void dither_data_free(dither_data *data);
+
+/* ---- training ---- */
+
+/* One row of a trace. Bits and bytes are per worker and cumulative; what is not known is NaN. */
+typedef struct dither_point {
+    int64_t iteration;
+    double epochs;      /* gradient evaluations of all workers, snapshot refreshes included, over N */
+    double uplink_bits; /* a worker's messages as coded: payload, norms and headers */
+    double wire_bytes;  /* the same messages as handed to the communicator, padding included */
+    double seconds;     /* since the first iteration, evaluations for the trace left out */
+    double loss;        /* P(x) = f(x) + R(x) */
+    double gap;         /* P(x) - P(x*), computed without cancellation */
+    double dist2;       /* ||x - x*||^2 */
+    double grad_norm;   /* ||grad f(x)||, with a prox the norm of the gradient mapping */
+} dither_point;
+
+/* Called after each evaluation, on the calling thread. Non-zero ends the run after this point ("observer"). */
+typedef int (*dither_observer)(void *user, const dither_point *point);
+
+typedef struct dither_result {
+    const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
+    const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer" */
+    int64_t rows, features, workers, iterations;
+    double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
+    double certificate;      /* bound on P(reference) - P*, NaN when mu = 0 */
+    double gamma, alpha;     /* gamma of the first iteration */
+    double omega;            /* variance bound of the codec at this d and block */
+    double L_max, L, mu;     /* smoothness of the worst f_ij and of f, strong convexity of f */
+    uint64_t state_hash;     /* of x, h and every h_i */
+    dither_point last;
+    double *x; /* d values, owned by the result */
+    double *label_values; /* the two label values that mean -1 and +1; NULL for regression */
+} dither_result;
+
+/* Train on `data` as `options` say. On DITHER_DIVERGED *out still holds the last state; on any other error it is
+ * NULL. `observer` may be NULL. */
+DITHER_API dither_status dither_train(const dither_data *data, const dither_options *options,
+                                      dither_observer observer, void *user, dither_result **out,
+                                      dither_error *error);
+DITHER_API void dither_result_free(dither_result *result);
+
+/* ---- the reference optimum ---- */
+
+typedef struct dither_optimum {
+    double fstar;       /* P(x*) */
+    double grad_norm;   /* norm of the smallest subgradient of P at x */
+    double certificate; /* P(x) - P* <= grad_norm^2 / (2 mu); NaN when mu = 0 */
+    double L_max, L, mu;
+    int64_t features;
+    double *x;          /* d values */
+    int iterations;     /* of the solver; 0 when read from the cache */
+    const char *solver; /* "newton", "newton-cg", ...; static storage */
+    const char *cache_path; /* the file it was read from or written to, NULL without a cache; owned */
+} dither_optimum;
+
+DITHER_API dither_status dither_optimum_find(const dither_data *data, const dither_options *options,
+                                             dither_optimum **out, dither_error *error);
+DITHER_API void dither_optimum_free(dither_optimum *optimum);
+
+/* ---- models ---- */
+
+typedef struct dither_model dither_model;
+
+typedef struct dither_score {
+    int64_t rows;
+    double accuracy; /* share of rows whose label's class is predicted; NaN for regression */
+    double loss;     /* mean loss, without the regulariser */
+} dither_score;
+
+/* Write the model of a result to `path` (a whole file or none). */
+DITHER_API dither_status dither_model_save(const dither_result *result, const char *path, dither_error *error);
+DITHER_API dither_status dither_model_load(const char *path, dither_model **out, dither_error *error);
+DITHER_API int64_t dither_model_features(const dither_model *model);
+/* Rows may have fewer features than the model; more is DITHER_BAD_DATA. */
+DITHER_API dither_status dither_model_score(const dither_model *model, const dither_data *data, dither_score *out,
+                                            dither_error *error);
+DITHER_API void dither_model_free(dither_model *model);
+
+/* ---- what this build can do ---- */
+
+typedef struct dither_entry {
+    const char *kind;    /* "method", "estimator", "codec", "wire", "loss", "prox", "device", "feature" */
+    const char *name;
+    const char *summary; /* one line; for a feature that is absent, why */
+    const char *source;  /* paper or "" */
+    int available;
+} dither_entry;
+
+DITHER_API size_t dither_entry_count(void);
+DITHER_API dither_status dither_entry_at(size_t index, dither_entry *out); /* DITHER_USAGE past the end */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,90 @@
+/* One source, two compilers: the macros that let a kernel body be plain C for the C compiler and a thread
+ * block's program for nvcc.
+ *
+ * A body is a function that one CPU thread, or one CUDA thread block, runs on a tile of the data. It is written
+ * as a sequence of phases; every phase is a loop whose iterations are independent of each other:
+ *
+ *     EACH(i, count)            for i in [0, count), in any order; EACH_END is also the barrier,
+ *         out[i] = f(in[i]);    so a phase may read all that the phase before it wrote
+ *     EACH_END
+ *
+ * and of octet phases, for sums whose order decides the bits: 8 lanes work on one item, lane t adds the terms
+ * t, t+8, t+16, ... and a fixed tree adds the lanes.
+ *
+ *     EACH_OCTET(r, count)
+ *         REAL total;
+ *         OCTET_SUM(total, REAL, k, length, a[k] * b[k]);   all 8 lanes get the total
+ *         OCTET_ONCE y[r] = total;
+ *     EACH_END
+ *
+ * Nothing returns early inside a phase. What lives across phases lives in memory: TILE_LOCAL arrays (shared
+ * memory on a GPU, the stack on a CPU) or the arena. With DITHER_REVERSE_LANES the CPU runs EACH backwards, which
+ * exposes any dependence of one iteration on another: the result must not change. */
+#ifndef DITHER_HD_H
+#define DITHER_HD_H
+
+#include <stdint.h>
+
+#if defined(__FAST_MATH__)
+#error "dither's results are exact to the bit: do not compile it with -ffast-math"
+#endif
+
+#define DK_THREADS 256 /* lanes of a CUDA thread block */
+
+#ifdef __CUDACC__
+
+#define HD static __device__ __forceinline__
+#define BODY static __device__ __forceinline__
+#define TILE_LOCAL __shared__
+#define DK_RESTRICT __restrict__
+#define EACH(i, count) for (int i = (int)threadIdx.x, i##_n = (count); i < i##_n; i += DK_THREADS) {
+#define EACH_END } __syncthreads();
+
+#define EACH_OCTET(r, count) \
+    for (int64_t r = threadIdx.x >> 3, r##_n = (count); r < r##_n; r += DK_THREADS / 8) {
+#define OCTET_SUM(total, type, k, length, term) \
+    do { \
+        type sum_ = 0; \
+        for (int64_t k = threadIdx.x & 7, n_ = (length); k < n_; k += 8) sum_ += (term); \
+        sum_ += __shfl_xor_sync(0xFFu << (threadIdx.x & 24), sum_, 4); \
+        sum_ += __shfl_xor_sync(0xFFu << (threadIdx.x & 24), sum_, 2); \
+        sum_ += __shfl_xor_sync(0xFFu << (threadIdx.x & 24), sum_, 1); \
+        total = sum_; \
+    } while (0)
+#define OCTET_ONCE if ((threadIdx.x & 7) == 0)
+
+#else
+
+#define HD static inline __attribute__((always_inline, unused))
+#define BODY static inline __attribute__((always_inline, unused))
+#define TILE_LOCAL __attribute__((aligned(64)))
+#define DK_RESTRICT restrict
+#ifdef DITHER_REVERSE_LANES
+#define EACH(i, count) for (int i = (int)(count)-1; i >= 0; i--) {
+#define EACH_OCTET(r, count) for (int64_t r = (int64_t)(count)-1; r >= 0; r--) {
+#else
+#define EACH(i, count) for (int i = 0, i##_n = (int)(count); i < i##_n; i++) {
+#define EACH_OCTET(r, count) for (int64_t r = 0, r##_n = (count); r < r##_n; r++) {
+#endif
+#define EACH_END }
+
+#define OCTET_SUM(total, type, k, length, term) \
+    do { \
+        type lane_[8] = {0}; \
+        const int64_t n_ = (length); \
+        int64_t k0_ = 0; \
+        for (; k0_ + 8 <= n_; k0_ += 8) \
+            for (int t_ = 0; t_ < 8; t_++) { \
+                const int64_t k = k0_ + t_; \
+                lane_[t_] += (term); \
+            } \
+        for (int t_ = 0; k0_ + t_ < n_; t_++) { \
+            const int64_t k = k0_ + t_; \
+            lane_[t_] += (term); \
+        } \
+        total = ((lane_[0] + lane_[4]) + (lane_[2] + lane_[6])) + ((lane_[1] + lane_[5]) + (lane_[3] + lane_[7])); \
+    } while (0)
+#define OCTET_ONCE
+#endif
+
+#endif

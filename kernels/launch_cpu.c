@@ -1,0 +1,1 @@
+typedef int dk_placeholder;

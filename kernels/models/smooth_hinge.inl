@@ -1,0 +1,32 @@
+/* Smoothed hinge with q = 1, t = yz: 0 for t >= 1, (1 - t)^2 / 2 for 0 < t < 1, 1/2 - t for t <= 0
+ * (Shalev-Shwartz and Zhang, "Stochastic dual coordinate ascent", 2013). */
+#define smooth_hinge_SUMMARY "0, (1 - t)^2 / 2 or 1/2 - t with t = y z, labels -1 and +1"
+#define smooth_hinge_CLASSES 2
+#define smooth_hinge_SMOOTHNESS 1.0
+#define smooth_hinge_STRONG 0.0
+
+HD double smooth_hinge_clamp(double t) { return t < 0 ? 0.0 : (t < 1 ? t : (t >= 1 ? 1.0 : t)); }
+
+HD double smooth_hinge_loss(double z, double y)
+{
+    const double t = y * z, c = smooth_hinge_clamp(t), r = 1.0 - c;
+    return 0.5 * r * r + (t < 0 ? -t : 0.0);
+}
+
+HD double smooth_hinge_slope(double z, double y) { return y * (smooth_hinge_clamp(y * z) - 1.0); }
+
+HD double smooth_hinge_curvature(double z, double y)
+{
+    const double t = y * z;
+    return t > 0 && t < 1 ? 1.0 : 0.0;
+}
+
+/* The slope is the clamp of t, so the divergence is the integral of clamp(s) - clamp(t0): half a square over the
+ * part of the step inside [0, 1], a rectangle beyond it. Both terms are >= 0. */
+HD double smooth_hinge_bregman(double z0, double delta, double y)
+{
+    const double t0 = y * z0, h = y * delta, t = t0 + h;
+    const double c0 = smooth_hinge_clamp(t0), c = smooth_hinge_clamp(t);
+    const double inside = t0 > 0 && t0 < 1 && t > 0 && t < 1 ? h : c - c0;
+    return 0.5 * inside * inside + (t - c) * inside;
+}

@@ -1,0 +1,34 @@
+/* The reference optimum x* of P(x) = (1/N) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2 + R(x), in double precision, by
+ * methods of second order that share nothing with the methods under test but the loss formulas. */
+#ifndef DITHER_SOLVE_H
+#define DITHER_SOLVE_H
+
+#include "data/data.h"
+
+/* kernels/prox.h has the kinds; both parameters as the option's syntax orders them. */
+typedef struct dither_problem {
+    const dither_data *data;
+    const double *y; /* rows: the label of each row as the loss takes it */
+    int loss;        /* DK_LOSS_..., kernels/losses.h */
+    double l2;
+    int prox;        /* DK_PROX_..., kernels/prox.h */
+    double prox_a, prox_b;
+} dither_problem;
+
+typedef struct dither_smoothness {
+    double row_max; /* max_j of c ||a_j||^2 + l2, c the loss's curvature bound: L_max */
+    double pooled;  /* L of f: c lambda_max(A^T A / N) + l2, from above within 1 % */
+    double mu;      /* strong convexity of f known from theory: l2, + lambda_min(A^T A / N) for least squares with
+                       d <= 5000 */
+} dither_smoothness;
+
+dither_status dither_smoothness_find(const dither_problem *problem, dither_smoothness *out, dither_error *error);
+
+/* lambda_max of A^T A / rows over the rows [begin, end), from above within 1 %; deterministic. */
+dither_status dither_gram_norm(const dither_data *data, int64_t begin, int64_t end, double *out, dither_error *error);
+
+/* Solve, or read from the cache when `use_cache`. Fields of *out as dither.h says. DITHER_USAGE when P has no
+ * minimiser that can be found (say, separable data without a regulariser). */
+dither_status dither_solve(const dither_problem *problem, int use_cache, dither_optimum **out, dither_error *error);
+
+#endif
