@@ -6,6 +6,7 @@ add_library(dither_build INTERFACE)
 target_compile_options(dither_build INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-ffp-contract=off -fno-math-errno -fno-trapping-math -Wall -Wextra -Wshadow
     -Wstrict-prototypes -Wmissing-prototypes -Wvla>)
+target_link_libraries(dither_build INTERFACE m)
 target_compile_definitions(dither_build INTERFACE DITHER_VERSION="${PROJECT_VERSION}")
 if(DITHER_REVERSE_LANES)
   target_compile_definitions(dither_build INTERFACE DITHER_REVERSE_LANES)

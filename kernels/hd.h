@@ -17,6 +17,10 @@
  *         OCTET_ONCE y[r] = total;
  *     EACH_END
  *
+ * Also EACH_IN_BLOCKS(b, blocks, i, m, limit, prelude) .. EACH_IN_BLOCKS_END: i in [0, min(m, limit)) of every block
+ * b, where `limit` and the statement `prelude` may depend on b; EACH_ANY(flag, i, count, condition): flag becomes 1
+ * if the condition holds anywhere; OCTET_MAX: the largest of non-negative terms.
+ *
  * Nothing returns early inside a phase. What lives across phases lives in memory: TILE_LOCAL arrays (shared
  * memory on a GPU, the stack on a CPU) or the arena. With DITHER_REVERSE_LANES the CPU runs EACH backwards, which
  * exposes any dependence of one iteration on another: the result must not change. */
@@ -39,6 +43,12 @@
 #define DK_RESTRICT __restrict__
 #define EACH(i, count) for (int i = (int)threadIdx.x, i##_n = (count); i < i##_n; i += DK_THREADS) {
 #define EACH_END } __syncthreads();
+#define EACH_IN_BLOCKS(b, blocks, i, m, limit, ...) \
+    for (int e_ = (int)threadIdx.x, m_ = (m), en_ = (blocks) * m_; e_ < en_; e_ += DK_THREADS) { \
+        const int b = e_ / m_, i = e_ % m_; \
+        if (i < (limit)) { \
+            __VA_ARGS__;
+#define EACH_IN_BLOCKS_END } } __syncthreads();
 
 #define EACH_OCTET(r, count) \
     for (int64_t r = threadIdx.x >> 3, r##_n = (count); r < r##_n; r += DK_THREADS / 8) {
@@ -51,7 +61,22 @@
         sum_ += __shfl_xor_sync(0xFFu << (threadIdx.x & 24), sum_, 1); \
         total = sum_; \
     } while (0)
+#define OCTET_MAX(total, k, length, term) \
+    do { \
+        double max_ = 0; \
+        for (int64_t k = threadIdx.x & 7, n_ = (length); k < n_; k += 8) max_ = (term) > max_ ? (term) : max_; \
+        for (int step_ = 4; step_ > 0; step_ /= 2) { \
+            const double other_ = __shfl_xor_sync(0xFFu << (threadIdx.x & 24), max_, step_); \
+            max_ = other_ > max_ ? other_ : max_; \
+        } \
+        total = max_; \
+    } while (0)
 #define OCTET_ONCE if ((threadIdx.x & 7) == 0)
+#define EACH_ANY(flag, i, count, condition) \
+    EACH(i, count) \
+        if (condition) flag = 1; \
+    EACH_END
+#define DK_STORE(address, value) *(address) = (value)
 
 #else
 
@@ -67,6 +92,12 @@
 #define EACH_OCTET(r, count) for (int64_t r = 0, r##_n = (count); r < r##_n; r++) {
 #endif
 #define EACH_END }
+#define EACH_IN_BLOCKS(b, blocks, i, m, limit, ...) \
+    EACH(b, blocks) \
+        __VA_ARGS__; \
+        const int m_##b = (int)(m), l_##b = (int)(limit), s_##b = m_##b < l_##b ? m_##b : l_##b; \
+        EACH(i, s_##b)
+#define EACH_IN_BLOCKS_END } }
 
 #define OCTET_SUM(total, type, k, length, term) \
     do { \
@@ -84,7 +115,21 @@
         } \
         total = ((lane_[0] + lane_[4]) + (lane_[2] + lane_[6])) + ((lane_[1] + lane_[5]) + (lane_[3] + lane_[7])); \
     } while (0)
+#define OCTET_MAX(total, k, length, term) \
+    do { \
+        double max_ = 0; \
+        for (int64_t k = 0, n_ = (length); k < n_; k++) max_ = (term) > max_ ? (term) : max_; \
+        total = max_; \
+    } while (0)
 #define OCTET_ONCE
+#define EACH_ANY(flag, i, count, condition) \
+    do { \
+        int any_ = 0; \
+        for (int i = 0, n_ = (count); i < n_; i++) any_ |= (condition); \
+        flag |= any_; \
+    } while (0)
+/* several threads may store the same value at once */
+#define DK_STORE(address, value) __atomic_store_n(address, value, __ATOMIC_RELAXED)
 #endif
 
 #endif

@@ -1,1 +1,7 @@
-typedef int dk_placeholder;
+#include "kernels.h"
+extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
+{
+    (void)out, (void)ordinal;
+    *why = "x";
+    return 1;
+}

@@ -5,7 +5,7 @@
 #ifndef DITHER_LOSSES_H
 #define DITHER_LOSSES_H
 
-#include "math.h"
+#include "exact_math.h"
 #include "dither_registry.h"
 
 #include DITHER_MODEL_FILES

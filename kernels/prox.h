@@ -4,7 +4,7 @@
 #ifndef DITHER_PROX_H
 #define DITHER_PROX_H
 
-#include "math.h"
+#include "exact_math.h"
 
 enum dk_prox {
     DK_PROX_NONE,    /* R = 0 */

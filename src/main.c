@@ -1,1 +1,90 @@
-int main(void) { return 0; }
+/* The command `dither`: finds the command that was asked for, runs it, turns its status into an exit code. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const cli_command *const commands[] = {&cli_train, &cli_predict, &cli_optimum, &cli_info};
+
+const cli_command *cli_command_at(size_t index)
+{
+    return index < sizeof commands / sizeof *commands ? commands[index] : NULL;
+}
+
+static const cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; cli_command_at(i); i++)
+        if (strcmp(cli_command_at(i)->name, name) == 0) return cli_command_at(i);
+    return NULL;
+}
+
+static dither_status fail_unknown_command(const char *name, dither_error *error)
+{
+    char list[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; cli_command_at(i); i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s, ", cli_command_at(i)->name);
+    return cli_fail(error, DITHER_USAGE, "there is no command '%.80s'; the commands are %shelp", name, list);
+}
+
+/* help, help COMMAND, --help, -h, --version */
+static int is_help(const char *word)
+{
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static dither_status run_command(const cli_command *command, int argc, char **argv, int *signal, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    cli_arguments arguments = {0};
+    arguments.typed = cli_quote_command(argc, argv); /* before the parser reorders argv */
+    if (!arguments.typed) FAIL(DITHER_INTERNAL, "out of memory");
+    TRY(cli_arguments_parse(command, argc - 1, argv + 1, &arguments, error));
+    if (arguments.help) cli_help_command(command);
+    else TRY(command->run(&arguments, error));
+out:
+    *signal = arguments.signal;
+    cli_arguments_free(&arguments);
+    return status;
+}
+
+static dither_status dispatch(int argc, char **argv, const cli_command **command, int *signal, dither_error *error)
+{
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0) {
+        printf("dither %s\n", dither_version());
+        return DITHER_OK;
+    }
+    if (is_help(word)) {
+        if (argc > 2 && !(*command = find_command(argv[2]))) return fail_unknown_command(argv[2], error);
+        if (argc > 2) cli_help_command(*command);
+        else cli_help_overview(stdout);
+        return DITHER_OK;
+    }
+    *command = find_command(word);
+    if (!*command) return fail_unknown_command(word, error);
+    return run_command(*command, argc, argv, signal, error);
+}
+
+int main(int argc, char **argv)
+{
+    dither_error error = {DITHER_OK, ""};
+    const cli_command *command = NULL;
+    int signal = 0;
+    if (argc < 2) {
+        cli_help_overview(stderr);
+        return DITHER_USAGE;
+    }
+    dither_status status = dispatch(argc, argv, &command, &signal, &error);
+    if (status != DITHER_OK) cli_print_error(&error, command ? command->name : "");
+    const int failed = ferror(stdout) != 0;
+    errno = 0;
+    if (fclose(stdout) != 0 || failed) {
+        dither_error lost;
+        cli_fail(&lost, DITHER_IO, "can't write to the standard output: %s", strerror(errno ? errno : EIO));
+        cli_print_error(&lost, NULL);
+        if (status == DITHER_OK) status = DITHER_IO;
+    }
+    return status == DITHER_OK && signal ? 128 + signal : (int)status;
+}

@@ -1,15 +1,31 @@
-/* The options as a struct, made from options.def. */
+/* The options as a struct, made from options.def, and the values that have a syntax of their own. */
 #ifndef DITHER_OPTIONS_H
 #define DITHER_OPTIONS_H
 
 #include "dither_registry.h"
 #include "error.h"
 
+/* DITHER_OPTION_INDEX_levels, ...: the row of options.def, and the index of dither_option_at */
+enum dither_option_index {
+#define INTEGER(group, commands, field, name, initial, min, max, metavar, help) DITHER_OPTION_INDEX_##field,
+#define REAL(group, commands, field, name, initial, min, max, metavar, help) DITHER_OPTION_INDEX_##field,
+#define CHOICE(group, commands, field, name, initial, choices, help) DITHER_OPTION_INDEX_##field,
+#define TEXT(group, commands, field, name, initial, metavar, help) DITHER_OPTION_INDEX_##field,
+#define FLAG(group, commands, field, name, help) DITHER_OPTION_INDEX_##field,
+#include "options.def"
+#undef INTEGER
+#undef REAL
+#undef CHOICE
+#undef TEXT
+#undef FLAG
+    DITHER_OPTION_COUNT
+};
+
 struct dither_options {
 #define INTEGER(group, commands, field, name, initial, min, max, metavar, help) int64_t field; int field##_set;
 #define REAL(group, commands, field, name, initial, min, max, metavar, help) double field; int field##_set;
-#define CHOICE(group, commands, field, name, initial, choices, help) char *field;
-#define TEXT(group, commands, field, name, initial, metavar, help) char *field;
+#define CHOICE(group, commands, field, name, initial, choices, help) const char *field;
+#define TEXT(group, commands, field, name, initial, metavar, help) const char *field;
 #define FLAG(group, commands, field, name, help) int field;
 #include "options.def"
 #undef INTEGER
@@ -17,16 +33,42 @@ struct dither_options {
 #undef CHOICE
 #undef TEXT
 #undef FLAG
-    char *shown; /* what dither_options_get last returned */
+    char *text[DITHER_OPTION_COUNT]; /* owned: each value as text; CHOICE and TEXT fields point here */
 };
 
-/* Values with a syntax of their own. Each fails with DITHER_USAGE and says what would be right. */
+/* Each dither_parse_ takes the whole text or fails with DITHER_USAGE and says what would be right. `what` names the
+ * thing in the message: "--levels", "model.txt:7: weight". */
+
+/* A whole decimal number: an optional sign and digits. */
+dither_status dither_parse_integer(const char *what, const char *text, int64_t min, int64_t max, int64_t *out,
+                                   dither_error *error);
+
+/* A finite real number in decimal notation; the locale plays no part. */
+dither_status dither_parse_real(const char *what, const char *text, double min, double max, double *out,
+                                dither_error *error);
 
 /* "none", "l1:X", "l2:X", "elastic:X,Y", "box:A,B", "ball:R" -> DK_PROX_... and its two parameters. */
 dither_status dither_parse_prox(const char *text, int *kind, double *a, double *b, dither_error *error);
 
-/* A real number that takes the whole text (locale-free, finite). */
-dither_status dither_parse_real(const char *what, const char *text, double min, double max, double *out,
-                                dither_error *error);
+/* A step size's text: "0.1", "theory", "practical", or "x0.5" for 0.5/L_max. *value is the number, 0 without one. */
+typedef enum dither_gamma_rule {
+    DITHER_GAMMA_NUMBER,
+    DITHER_GAMMA_THEORY,
+    DITHER_GAMMA_PRACTICAL,
+    DITHER_GAMMA_OVER_L_MAX
+} dither_gamma_rule;
+dither_status dither_parse_gamma(const char *text, dither_gamma_rule *rule, double *value, dither_error *error);
+
+/* "theory" sets *theory, a number >= 0 clears it and sets *value. */
+dither_status dither_parse_alpha(const char *text, int *theory, double *value, dither_error *error);
+
+/* Iterations between evaluations; 0 for "auto". */
+dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
+
+/* The place of `text` in "a|b|c", from 0, or -1. DITHER_MODEL_CHOICES has the order of enum dk_loss, and so on. */
+int dither_choice_index(const char *choices, const char *text);
+
+/* The fewest digits of 15 to 17 that read back as the same double; the locale plays no part. */
+void dither_format_real(double value, char out[32]);
 
 #endif

@@ -1,7 +1,7 @@
 /* exp and log1p written out, because libm and CUDA's libdevice round them differently. Only + - * / and integer
  * operations of IEEE 754 double, so every compiler and device gives the same bits. */
-#ifndef DITHER_MATH_H
-#define DITHER_MATH_H
+#ifndef DITHER_EXACT_MATH_H
+#define DITHER_EXACT_MATH_H
 
 #include "hd.h"
 

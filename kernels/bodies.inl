@@ -1,0 +1,5 @@
+/* All bodies, for one REAL. */
+#include "ball.inl"
+#include "encode.inl"
+#include "gradient.inl"
+#include "step.inl"

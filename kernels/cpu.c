@@ -1,0 +1,65 @@
+#include "cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern const dk_cpu_kernels dk_cpu_kernels_baseline;
+#ifdef DITHER_X86_64
+extern const dk_cpu_kernels dk_cpu_kernels_avx2, dk_cpu_kernels_avx512;
+
+/* DITHER_ISA=baseline|avx2|avx512 asks for less than the processor has; the results are the same. */
+static const dk_cpu_kernels *choose(void)
+{
+    const char *asked = getenv("DITHER_ISA");
+    const int most = !asked || !strcmp(asked, "avx512") ? 2 : (!strcmp(asked, "avx2") ? 1 : 0);
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                     __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                       __builtin_cpu_supports("avx512vl");
+    if (most == 2 && avx512) return &dk_cpu_kernels_avx512;
+    return most >= 1 && avx2 ? &dk_cpu_kernels_avx2 : &dk_cpu_kernels_baseline;
+}
+#else
+static const dk_cpu_kernels *choose(void) { return &dk_cpu_kernels_baseline; }
+#endif
+
+static int cpu_alloc(void *context, size_t bytes, void **out)
+{
+    const size_t rounded = (bytes + 64) / 64 * 64;
+    (void)context;
+    *out = rounded >= bytes ? aligned_alloc(64, rounded) : NULL;
+    if (*out) memset(*out, 0, rounded);
+    return *out ? 0 : 1;
+}
+
+static void cpu_release(void *context, void *memory)
+{
+    (void)context;
+    free(memory);
+}
+
+static int cpu_copy(void *context, void *to, const void *from, size_t bytes)
+{
+    (void)context;
+    if (bytes) memcpy(to, from, bytes);
+    return 0;
+}
+
+static const char *cpu_explain(void *context, int code) { return (void)context, code ? "out of memory" : "no error"; }
+
+static void cpu_close(void *context) { free(context); }
+
+int dk_device_open_cpu(dk_device *out, int threads)
+{
+    dk_cpu *cpu = malloc(sizeof *cpu);
+    const dk_cpu_kernels *kernels = choose();
+    if (!cpu) return 1;
+    cpu->always = threads > 0;
+    cpu->threads = threads > 0 ? threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    *out = (dk_device){"cpu",          cpu,           cpu_alloc,       cpu_release,       cpu_copy,    cpu_copy,
+                       kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain, cpu_close};
+    return 0;
+}

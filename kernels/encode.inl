@@ -1,0 +1,252 @@
+/* Encoding a worker's message, one tile at a time:
+ *     Delta = g_i - h_i,  scale of each block,  q = Q(Delta),  pack into the message,  h_i += alpha q.
+ * Delta lives in tile-local memory only. A block of at most DK_TILE coordinates is encoded in one call; a larger
+ * one takes three: the tiles' partial statistics, their combination into the block's scale, the encoding.
+ * Included once for REAL = double and once for float; FN(name) makes the names differ. */
+
+typedef struct FN(dk_encode_local) {
+    float delta[DK_TILE];
+    uint32_t random[DK_TILE + 128]; /* from the multiple of 4 below the tile's first coordinate */
+    dk_symbol symbol[DK_TILE + 32];
+    double lane[512];
+    dk_scaler scaler[DK_TILE_BLOCKS];
+} FN(dk_encode_local);
+
+BODY void FN(encode_delta)(const dk_rank *k, int w, const dk_tile *t, float *delta)
+{
+    const REAL *g = (const REAL *)k->gradient + w * k->stride + t->lo;
+    if (k->memory) {
+        const REAL *h = (const REAL *)k->h + w * k->stride + t->lo;
+        EACH(i, t->n)
+            delta[i] = (float)(g[i] - h[i]);
+        EACH_END
+    } else {
+        EACH(i, t->n)
+            delta[i] = (float)g[i];
+        EACH_END
+    }
+}
+
+/* Statistics of the tile's blocks of m coordinates: lane l of a block takes the coordinates l, l+P, .., l+7P with P
+ * the power of two for which 8 P >= m; then a binary tree over the lanes. lane[b P] is block b's. The maximum is
+ * taken over the bit patterns, in which infinities and NaNs are the largest: they can't be lost. */
+BODY void FN(encode_statistics)(int stat, const dk_tile *t, int m, const float *delta, double *lane)
+{
+    const int blocks = t->blocks;
+    int P = 1;
+    while (8 * P < m) P *= 2;
+    uint32_t *top = (uint32_t *)lane;
+    EACH(e, blocks * P)
+        if (stat == DK_STAT_MAX) top[e] = 0; else lane[e] = 0;
+    EACH_END
+    for (int j = 0; j < 8 && j * P < m; j++) {
+        const float *part = delta + j * P;
+        EACH_IN_BLOCKS(b, blocks, i, P, (m < t->n - b * m ? m : t->n - b * m) - j * P, (void)0)
+            const float v = part[b * m + i];
+            if (stat == DK_STAT_MAX) {
+                dk_bits32 bits;
+                bits.f = dk_magnitude(v);
+                top[b * P + i] = bits.u > top[b * P + i] ? bits.u : top[b * P + i];
+            } else if (stat == DK_STAT_SUM1) {
+                lane[b * P + i] += (double)dk_magnitude(v);
+            } else {
+                lane[b * P + i] += (double)v * (double)v;
+            }
+        EACH_IN_BLOCKS_END
+    }
+    for (int half = P / 2; half > 0; half /= 2) {
+        EACH_IN_BLOCKS(b, blocks, i, half, half, (void)0)
+            const int a = b * P + i;
+            if (stat == DK_STAT_MAX)
+                top[a] = top[a + half] > top[a] ? top[a + half] : top[a];
+            else
+                lane[a] += lane[a + half];
+        EACH_IN_BLOCKS_END
+    }
+}
+
+HD double FN(encode_lane)(int stat, const double *lane, int e)
+{
+    if (stat != DK_STAT_MAX) return lane[e];
+    dk_bits32 bits;
+    bits.u = ((const uint32_t *)lane)[e];
+    return (double)bits.f;
+}
+
+/* The scales of a tile of whole blocks: into the message, and as scalers. */
+BODY void FN(encode_scales)(int kind, int stat, const dk_rank *k, const dk_tile *t, uint32_t *message,
+                            FN(dk_encode_local) *l)
+{
+    const int m = (int)k->layout.block;
+    int P = 1;
+    while (8 * P < m) P *= 2;
+    FN(encode_statistics)(stat, t, m, l->delta, l->lane);
+    EACH(b, t->blocks)
+        dk_bits32 scale;
+        scale.f = dk_scale_of(stat, FN(encode_lane)(stat, l->lane, b * P));
+        message[t->block + b] = scale.u;
+        l->scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
+    EACH_END
+}
+
+BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk_tile *t, uint32_t *random)
+{
+    const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_UPLINK);
+    const uint64_t first = (uint64_t)t->lo >> 2, seed = k->seed;
+    /* whole vectors of 16: what is beyond the tile is never read */
+    const int blocks = (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), rounded = (blocks + 15) & ~15;
+    EACH(q, rounded)
+        const dk_words words = dk_philox(seed, sub, first + (uint64_t)q);
+        random[4 * q] = words.w[0];
+        random[4 * q + 1] = words.w[1];
+        random[4 * q + 2] = words.w[2];
+        random[4 * q + 3] = words.w[3];
+    EACH_END
+}
+
+/* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h, with_values are constants
+ * where this is inlined; `values` is the payload of the float wire. */
+BODY void FN(encode_coordinates)(int kind, const int with_h, const int with_values, const dk_tile *t, int m,
+                                 REAL alpha, const dk_scaler *scaler, const float *DK_RESTRICT delta,
+                                 const uint32_t *DK_RESTRICT random, dk_symbol *DK_RESTRICT symbol,
+                                 REAL *DK_RESTRICT h, uint32_t *DK_RESTRICT values)
+{
+    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
+        const int c = b * m + i;
+        const uint32_t code = dk_codec_quantize(kind, &s, delta[c], random[c]);
+        const float q = dk_codec_value(kind, &s, code);
+        symbol[c] = (dk_symbol)code;
+        if (with_h) h[c] += alpha * (REAL)q;
+        if (with_values) {
+            dk_bits32 bits;
+            bits.f = q;
+            values[c] = bits.u;
+        }
+    EACH_IN_BLOCKS_END
+}
+
+BODY void FN(encode_quantize)(int kind, const dk_rank *k, const dk_round *r, int w, const dk_tile *t, int m,
+                              FN(dk_encode_local) *l, uint32_t *values)
+{
+    REAL *h = (REAL *)k->h + w * k->stride + t->lo;
+    const REAL alpha = (REAL)r->alpha;
+    const uint32_t *random = l->random + (t->lo & 3);
+    if (values && k->memory)
+        FN(encode_coordinates)(kind, 1, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, values);
+    else if (values)
+        FN(encode_coordinates)(kind, 0, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, values);
+    else if (k->memory)
+        FN(encode_coordinates)(kind, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, 0);
+    else
+        FN(encode_coordinates)(kind, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, 0);
+}
+
+/* One tile of worker w, whose scales are in the message already when a block is several tiles. */
+BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int w, int64_t tile)
+{
+    TILE_LOCAL FN(dk_encode_local) l;
+    const dk_layout *y = &k->layout;
+    const dk_tile t = dk_tile_at(y, tile);
+    const int stat = dk_codec_stat(kind, &k->codec), m = t.blocks > 1 ? (int)y->block : t.n;
+    uint32_t *message = k->messages + (k->first + w) * y->message_words;
+    uint32_t *payload = message + t.word;
+    FN(encode_delta)(k, w, &t, l.delta);
+    if (stat != DK_STAT_NONE && y->tiles_per_block == 1) {
+        FN(encode_scales)(kind, stat, k, &t, message, &l);
+    } else {
+        EACH(b, t.blocks)
+            dk_bits32 scale;
+            scale.u = stat != DK_STAT_NONE ? message[t.block + b] : 0;
+            l.scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
+        EACH_END
+    }
+    FN(encode_random)(k, r, w, &t, l.random);
+    FN(encode_quantize)(kind, k, r, w, &t, m, &l, k->codec.wire == DK_WIRE_float ? payload : 0);
+    if (k->codec.wire == DK_WIRE_float) return;
+    EACH(i, 32)
+        l.symbol[t.n + i] = 0;
+    EACH_END
+    dk_wire_pack(k->codec.wire, l.symbol, t.n, y->symbol_bits, payload);
+}
+
+BODY void FN(encode_raw)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
+{
+    const dk_tile t = dk_tile_at(&k->layout, tile);
+    const REAL *g = (const REAL *)k->gradient + w * k->stride + t.lo;
+    REAL *out = (REAL *)(k->messages + (k->first + w) * k->layout.message_words) + t.lo;
+    (void)r;
+    EACH(i, t.n)
+        out[i] = g[i];
+    EACH_END
+}
+
+BODY void FN(encode_gather)(const dk_rank *k, const dk_round *r, int w)
+{
+    const dk_picker p = dk_picker_make(k->seed, r->iteration, (uint32_t)(k->first + w), k->d);
+    const REAL *g = (const REAL *)k->gradient + w * k->stride;
+    REAL *h = (REAL *)k->h + w * k->stride;
+    uint32_t *out = k->messages + (k->first + w) * k->layout.message_words;
+    const REAL alpha = (REAL)r->alpha;
+    const double factor = (double)k->d / (double)k->codec.keep;
+    EACH(q, k->codec.keep)
+        const int64_t c = dk_pick(&p, q);
+        dk_bits32 v;
+        v.f = (float)((double)(k->memory ? g[c] - h[c] : g[c]) * factor);
+        out[q] = v.u;
+        if (k->memory) h[c] += alpha * (REAL)v.f;
+    EACH_END
+}
+
+/* The statistic of one tile of a block of several, into block_stat. */
+BODY void FN(encode_tile_statistic)(const dk_rank *k, int w, int64_t tile)
+{
+    TILE_LOCAL float delta[DK_TILE];
+    TILE_LOCAL double lane[512];
+    const dk_tile t = dk_tile_at(&k->layout, tile);
+    const int stat = dk_codec_stat(k->codec.kind, &k->codec);
+    FN(encode_delta)(k, w, &t, delta);
+    FN(encode_statistics)(stat, &t, t.n, delta, lane);
+    EACH(one, 1)
+        k->block_stat[w * k->layout.tiles + tile] = FN(encode_lane)(stat, lane, one);
+    EACH_END
+}
+
+/* The scale of a block of several tiles, from their statistics: an octet's lanes, then a tree. */
+BODY void FN(encode_block_scale)(const dk_rank *k, int w, int64_t block)
+{
+    const dk_layout *y = &k->layout;
+    const int stat = dk_codec_stat(k->codec.kind, &k->codec);
+    const int64_t first = block * y->tiles_per_block;
+    const int64_t tiles = y->tiles - first < y->tiles_per_block ? y->tiles - first : y->tiles_per_block;
+    const double *part = k->block_stat + w * y->tiles + first;
+    uint32_t *message = k->messages + (k->first + w) * y->message_words;
+    EACH_OCTET(one, 1)
+        double total;
+        if (stat == DK_STAT_MAX) {
+            OCTET_MAX(total, j, tiles, part[j]);
+        } else {
+            OCTET_SUM(total, double, j, tiles, part[j]);
+        }
+        OCTET_ONCE
+        {
+            dk_bits32 scale;
+            scale.f = dk_scale_of(stat, total);
+            message[block + one] = scale.u;
+        }
+    EACH_END
+}
+
+/* One tile of worker w's message, whatever the codec. */
+BODY void FN(encode_tile)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
+{
+    switch (k->codec.kind) {
+#define X(name) \
+    case DK_CODEC_##name: \
+        if (name##_FORM == DK_FORM_SYMBOLS) FN(encode_symbols)(DK_CODEC_##name, k, r, w, tile); \
+        else if (name##_FORM == DK_FORM_RAW) FN(encode_raw)(k, r, w, tile); \
+        else if (tile == 0) FN(encode_gather)(k, r, w); \
+        break;
+        DITHER_CODECS(X)
+#undef X
+    }
+}

@@ -1,0 +1,154 @@
+/* Gradients of a worker's f_i(x) = (weight_i / m) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2.
+ *
+ * Variance reduction keeps, for each row, the slope phi'_j where the row was last looked at, and mu_i, the mean of
+ * table[j] a_j. For L-SVRG the table is the snapshot w (all rows at once, when the coin falls), for SAGA the table
+ * of gradients (each drawn row at once); both are then the same estimator
+ *     g_i = (weight_i / b) sum_{j drawn} (phi'_j(x) - table[j]) a_j + mu_i + l2 x,
+ * one margin a draw, and no w is kept. Without a table (SGD) the terms in table and mu_i are missing. l2 stays out
+ * of tables. */
+
+HD REAL FN(row_margin)(const dk_rank *k, int64_t row)
+{
+    const int64_t begin = k->row_start[row];
+    const int32_t *column = k->column + begin;
+    const REAL *value = (const REAL *)k->value + begin, *x = (const REAL *)k->x;
+    REAL z;
+    OCTET_SUM(z, REAL, e, k->row_start[row + 1] - begin, value[e] * x[column[e]]);
+    return z;
+}
+
+/* rows drawn with replacement, stream DK_STREAM_SAMPLE, word q for the q-th draw */
+BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w, int64_t *picked)
+{
+    const int64_t begin = k->worker_row[w], m = k->worker_row[w + 1] - begin;
+    const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_SAMPLE), seed = k->seed;
+    EACH(q, (k->batch + 3) / 4)
+        const dk_words words = dk_philox(seed, sub, (uint64_t)q);
+        for (int j = 0; j < 4; j++)
+            if (4 * q + j < k->batch) picked[4 * q + j] = begin + dk_index(words.w[j], m);
+    EACH_END
+}
+
+/* g = mu_i + l2 x, or l2 x without a table */
+BODY void FN(gradient_dense)(const dk_rank *k, int w, REAL *g)
+{
+    const REAL *x = (const REAL *)k->x, *mu = (const REAL *)k->mu + w * k->stride;
+    const REAL l2 = (REAL)k->l2;
+    if (k->snapshot) {
+        EACH(c, k->d)
+            g[c] = mu[c] + l2 * x[c];
+        EACH_END
+    } else {
+        EACH(c, k->d)
+            g[c] = l2 * x[c];
+        EACH_END
+    }
+}
+
+/* out += factor a_row, a row's columns being distinct */
+BODY void FN(add_row)(const dk_rank *k, int64_t row, REAL factor, REAL *out)
+{
+    const int64_t begin = k->row_start[row];
+    const int32_t *column = k->column + begin;
+    const REAL *value = (const REAL *)k->value + begin;
+    EACH(e, k->row_start[row + 1] - begin)
+        out[column[e]] += factor * value[e];
+    EACH_END
+}
+
+/* SAGA: the drawn rows enter the table, each once: a row drawn twice finds its new slope already there. */
+BODY void FN(table_update)(const dk_rank *k, int w, const int64_t *picked, const double *slope)
+{
+    REAL *table = (REAL *)k->table, *mu = (REAL *)k->mu + w * k->stride;
+    const REAL share = (REAL)(k->weight[w] / (double)(k->worker_row[w + 1] - k->worker_row[w]));
+    for (int q = 0; q < k->batch; q++) {
+        const int64_t row = picked[q];
+        const REAL change = (REAL)slope[q] - table[row];
+        if (change != 0) FN(add_row)(k, row, change * share, mu);
+        EACH(one, 1)
+            table[row + one] = (REAL)slope[q];
+        EACH_END
+    }
+}
+
+BODY void FN(gradient_sampled)(const dk_rank *k, const dk_round *r, int w)
+{
+    int64_t *picked = k->picked + (int64_t)w * k->batch;
+    double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
+    const REAL *table = (const REAL *)k->table;
+    REAL *g = (REAL *)k->gradient + w * k->stride;
+    const REAL share = (REAL)(k->weight[w] / k->batch);
+    FN(draw_rows)(k, r, w, picked);
+    EACH_OCTET(q, k->batch)
+        const REAL z = FN(row_margin)(k, picked[q]);
+        OCTET_ONCE
+        {
+            const double now = dk_loss_slope(k->loss, (double)z, k->label[picked[q]]);
+            slope[q] = now;
+            change[q] = k->snapshot ? (double)((REAL)now - table[picked[q]]) : now;
+        }
+    EACH_END
+    FN(gradient_dense)(k, w, g);
+    for (int q = 0; q < k->batch; q++) FN(add_row)(k, picked[q], (REAL)change[q] * share, g);
+    if (k->saga) FN(table_update)(k, w, picked, slope);
+}
+
+/* phi' at x for the rows [begin, end) of one worker */
+BODY void FN(slopes_of_rows)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
+{
+    EACH_OCTET(j, end - begin)
+        const REAL z = FN(row_margin)(k, begin + j);
+        OCTET_ONCE table[begin + j] = (REAL)dk_loss_slope(k->loss, (double)z, k->label[begin + j]);
+    EACH_END
+}
+
+/* out[c] = (weight_i / m) sum_j table[j] a_jc for the columns [begin, end) of worker w */
+BODY void FN(columns_mean)(const dk_rank *k, int w, const REAL *table, REAL *out, int64_t begin, int64_t end)
+{
+    const int64_t row0 = k->worker_row[w], *start = k->col_start + w * (k->d + 1);
+    const REAL share = (REAL)(k->weight[w] / (double)(k->worker_row[w + 1] - row0));
+    const REAL *rows = table + row0;
+    EACH_OCTET(c, end - begin)
+        const int64_t first = start[begin + c];
+        const int32_t *row = k->col_row + first;
+        const REAL *value = (const REAL *)k->col_value + first;
+        REAL total;
+        OCTET_SUM(total, REAL, e, start[begin + c + 1] - first, rows[row[e]] * value[e]);
+        OCTET_ONCE out[w * k->stride + begin + c] = total * share;
+    EACH_END
+}
+
+/* Sums over the rows [begin, end) for the trace: phi, and phi's divergence from x* (x* = 0 when it isn't known).
+ * Double whatever REAL: the margins at x* and of x - x* are summed apart, so that a gap of 1e-20 is a number. */
+BODY void FN(evaluate_rows)(const dk_rank *k, int64_t begin, int64_t end, double *out)
+{
+    TILE_LOCAL double loss[DK_EVAL_ROWS], divergence[DK_EVAL_ROWS];
+    EACH(j, DK_EVAL_ROWS)
+        loss[j] = 0;
+        divergence[j] = 0;
+    EACH_END
+    EACH_OCTET(j, end - begin)
+        const int64_t first = k->row_start[begin + j], length = k->row_start[begin + j + 1] - first;
+        const int32_t *column = k->column + first;
+        const REAL *value = (const REAL *)k->value + first;
+        const double y = k->label[begin + j];
+        double z0, delta;
+        OCTET_SUM(z0, double, e, length, (double)value[e] * k->x_star[column[e]]);
+        OCTET_SUM(delta, double, e, length, (double)value[e] * k->x_diff[column[e]]);
+        OCTET_ONCE
+        {
+            loss[j] = dk_loss_value(k->loss, z0 + delta, y);
+            divergence[j] = dk_loss_bregman(k->loss, z0, delta, y);
+        }
+    EACH_END
+    for (int half = DK_EVAL_ROWS / 2; half > 0; half /= 2) {
+        EACH(j, half)
+            loss[j] += loss[j + half];
+            divergence[j] += divergence[j + half];
+        EACH_END
+    }
+    EACH(one, 1)
+        out[one] = loss[0];
+        out[one + 1] = divergence[0];
+    EACH_END
+}

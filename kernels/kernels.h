@@ -1,0 +1,163 @@
+/* What the kernels work on, and the table of functions that a device offers. Included by C and by nvcc; knows
+ * nothing of src/. Shapes: d features, n workers in all, W of them on this rank, N rows on this rank. */
+#ifndef DITHER_KERNELS_H
+#define DITHER_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "dither_registry.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- codecs and wires: registries made from the files of codecs/ and wires/ ---- */
+
+#define X(name) DK_CODEC_##name,
+enum dk_codec_kind { DITHER_CODECS(X) DK_CODEC_COUNT };
+#undef X
+#define X(name) DK_WIRE_##name,
+enum dk_wire_kind { DITHER_WIRES(X) DK_WIRE_COUNT };
+#undef X
+
+typedef struct dk_codec {
+    int32_t kind;   /* DK_CODEC_... */
+    int32_t norm;   /* 1, 2, or 0 for inf */
+    int32_t levels; /* s */
+    int32_t wire;   /* DK_WIRE_... */
+    int64_t keep;   /* rand-r: r */
+} dk_codec;
+
+/* What a codec makes of a vector. */
+enum dk_form {
+    DK_FORM_SYMBOLS, /* one symbol a coordinate, one float32 scale a block; a wire packs the symbols */
+    DK_FORM_RAW,     /* the coordinates themselves, in the state's precision */
+    DK_FORM_GATHER   /* `keep` of the coordinates, as float32 */
+};
+/* The statistic of a block that scales it. */
+enum dk_stat { DK_STAT_NONE, DK_STAT_MAX, DK_STAT_SUM1, DK_STAT_SUM2 };
+
+/* ---- layout of a message ---- */
+
+#define DK_TILE 2048        /* coordinates that one body call encodes or decodes */
+#define DK_TILE_BLOCKS 256  /* most blocks in a tile */
+
+/* A message is `scale_words` float32 scales, one a block, then the payload of each tile, each beginning on a 32-bit
+ * word. A tile is as many whole blocks as fit, or a piece of one block. */
+typedef struct dk_layout {
+    int64_t d, block, blocks; /* block: coordinates that share a scale; the last one may be shorter */
+    int64_t tiles;
+    int64_t tiles_per_block;  /* > 1: a block is several tiles */
+    int64_t blocks_per_tile;  /* > 1: a tile is several blocks */
+    int64_t scale_words;
+    int64_t tile_words;       /* payload of a full tile */
+    int64_t block_words;      /* payload of a block that is several tiles */
+    int64_t message_words;
+    int64_t bits;             /* of a message, before padding to words */
+    int32_t symbols;          /* size of the alphabet */
+    int32_t symbol_bits;      /* ceil(log2(symbols)) */
+} dk_layout;
+
+/* One tile: coordinates [lo, lo + n), in `blocks` blocks from `block` on, payload at word `word`. */
+typedef struct dk_tile {
+    int64_t lo, block, word;
+    int32_t n, blocks;
+} dk_tile;
+
+/* Fill in a layout. real_bytes: 4 or 8, for DK_FORM_RAW. */
+void dk_layout_make(dk_layout *out, const dk_codec *codec, int64_t d, int64_t block, int real_bytes);
+
+/* ---- a rank ---- */
+
+/* "real" arrays hold double or float as `single` says. All pointers are the device's. Vectors of length d are
+ * `stride` apart. */
+typedef struct dk_rank {
+    int32_t single;  /* 1: real is float */
+    int32_t loss;    /* DK_LOSS_... */
+    int32_t prox;    /* DK_PROX_... */
+    int32_t workers; /* n */
+    int32_t first, count; /* this rank's workers: first .. first + count - 1 */
+    int32_t batch;
+    int32_t snapshot; /* rows have a table of slopes (L-SVRG, SAGA, full) */
+    int32_t saga;     /* drawn rows enter the table at once */
+    int32_t memory;   /* workers keep h_i */
+    int64_t d, stride, rows;
+    uint64_t seed;
+    double l2, prox_a, prox_b;
+    dk_codec codec;
+    dk_layout layout;
+
+    /* the rows of this rank, row-wise and, per worker, column-wise */
+    const int64_t *worker_row; /* count + 1: worker w has the rows worker_row[w] .. worker_row[w+1] - 1 */
+    const int64_t *row_start;  /* rows + 1 */
+    const int32_t *column;     /* nonzeros */
+    const void *value;         /* real, nonzeros */
+    const double *label;       /* rows */
+    const double *weight;      /* count: n m_i / N, so that the mean of the f_i is the pooled f */
+    const int64_t *col_start;  /* count x (d + 1) */
+    const int32_t *col_row;    /* nonzeros: row within the worker's shard */
+    const void *col_value;     /* real, nonzeros */
+
+    /* state */
+    void *x, *h_mean;       /* real d */
+    void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
+    void *table;            /* real rows: phi' of each row where it was last looked at */
+    void *gradient;         /* real count x stride */
+    int64_t *picked;        /* count x batch: rows drawn */
+    double *slope, *change; /* count x batch: phi' at x; and minus the table's */
+    uint32_t *messages;     /* workers x layout.message_words, worker after worker */
+    double *block_stat;     /* count x layout.tiles: partial statistics of blocks of several tiles */
+    void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER */
+    double *tile_norm;      /* layout.tiles + 1: partial ||x||^2, for the ball; then their sum */
+    int64_t *bad;           /* 0, or 1 + the first iteration whose x is not finite */
+
+    /* evaluation */
+    void *eval_table;            /* real rows */
+    const double *x_star, *x_diff; /* d: x*, x - x* */
+    double *eval_sums;           /* 2 x eval chunks of this rank: loss, Bregman divergence */
+} dk_rank;
+
+/* What changes from one iteration to the next. */
+typedef struct dk_round {
+    int64_t iteration;
+    double gamma, alpha;
+} dk_round;
+
+#define DK_EVAL_ROWS 256 /* rows of an evaluation chunk; chunks don't cross workers */
+
+/* ---- a device ---- */
+
+enum dk_stages {
+    DK_GRADIENT_SAMPLED = 1, /* g_i from a drawn batch, into `gradient` */
+    DK_GRADIENT_DENSE = 2,   /* g_i = mu_i + l2 x, into `gradient` */
+    DK_ENCODE = 4            /* g_i - h_i into a message; h_i */
+};
+
+/* Functions return 0, or a code that `explain` puts into words. Work on one device happens in the order of the
+ * calls; `download` waits for it. */
+typedef struct dk_device {
+    const char *name; /* "cpu", "cuda" */
+    void *context;
+    int (*alloc)(void *context, size_t bytes, void **out); /* zeroed */
+    void (*release)(void *context, void *memory);
+    int (*upload)(void *context, void *to, const void *from, size_t bytes);
+    int (*download)(void *context, void *to, const void *from, size_t bytes);
+    /* for every worker of the rank, the stages that `stages` (DK_GRADIENT_..., DK_ENCODE) names, in that order */
+    int (*work)(void *context, const dk_rank *rank, const dk_round *round, int stages);
+    /* table := phi' at x (unless keep_table), then out_i := weighted mean over worker i's rows of table[j] a_j */
+    int (*refresh)(void *context, const dk_rank *rank, void *table, void *out, int keep_table);
+    /* decode all messages in worker order, update h_mean and x */
+    int (*step)(void *context, const dk_rank *rank, const dk_round *round);
+    int (*evaluate)(void *context, const dk_rank *rank);
+    const char *(*explain)(void *context, int code);
+    void (*close)(void *context);
+} dk_device;
+
+int dk_device_open_cpu(dk_device *out, int threads);
+/* 0, or a code; *why is then a sentence in static storage. */
+int dk_device_open_cuda(dk_device *out, int ordinal, const char **why);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

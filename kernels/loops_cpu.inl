@@ -1,0 +1,78 @@
+/* The CPU's loops over workers and tiles, for one REAL. A parallel region costs about a microsecond, as much as a
+ * whole iteration on small data, so `threads` is asked for with the work at hand (cpu_threads). */
+
+
+static void FN(encode_split_blocks)(const dk_cpu *cpu, const dk_rank *k)
+{
+    const int64_t tiles = k->layout.tiles, blocks = k->layout.blocks;
+    if (k->layout.scale_words == 0 || k->layout.tiles_per_block == 1) return;
+#pragma omp parallel for num_threads(cpu_threads(cpu, k->count * k->d)) schedule(static)
+    for (int64_t e = 0; e < k->count * tiles; e++) FN(encode_tile_statistic)(k, (int)(e / tiles), e % tiles);
+    for (int64_t e = 0; e < k->count * blocks; e++) FN(encode_block_scale)(k, (int)(e / blocks), e % blocks);
+}
+
+static void FN(worker_gradient)(const dk_rank *k, const dk_round *r, int w, int stages)
+{
+    if (stages & DK_GRADIENT_SAMPLED) FN(gradient_sampled)(k, r, w);
+    if (stages & DK_GRADIENT_DENSE) FN(gradient_dense)(k, w, (REAL *)k->gradient + w * k->stride);
+}
+
+static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
+{
+    const int64_t tiles = k->layout.tiles;
+    const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
+    const int together = k->layout.tiles_per_block == 1 && tiles <= 4;
+    const int encode = stages & DK_ENCODE;
+#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
+    for (int w = 0; w < k->count; w++) {
+        FN(worker_gradient)(k, r, w, stages);
+        for (int64_t tile = 0; encode && together && tile < tiles; tile++) FN(encode_tile)(k, r, w, tile);
+    }
+    if (!encode || together) return;
+    FN(encode_split_blocks)(cpu, k);
+#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
+    for (int64_t e = 0; e < k->count * tiles; e++) FN(encode_tile)(k, r, (int)(e / tiles), e % tiles);
+}
+
+static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)
+{
+    enum { ROWS = 512, COLUMNS = 64 };
+    const int64_t units = k->row_start[k->rows], chunks = (k->d + COLUMNS - 1) / COLUMNS;
+#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
+    for (int64_t begin = 0; begin < (keep_table ? 0 : k->rows); begin += ROWS)
+        FN(slopes_of_rows)(k, table, begin, begin + ROWS < k->rows ? begin + ROWS : k->rows);
+#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
+    for (int64_t e = 0; e < k->count * chunks; e++) {
+        const int64_t begin = e % chunks * COLUMNS;
+        FN(columns_mean)(k, (int)(e / chunks), table, out, begin, begin + COLUMNS < k->d ? begin + COLUMNS : k->d);
+    }
+}
+
+static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
+{
+    const int64_t tiles = k->layout.tiles;
+    if (dk_codec_form(k->codec.kind) == DK_FORM_GATHER) {
+        memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
+        FN(decode_gather)(k, r);
+    }
+#pragma omp parallel for num_threads(cpu_threads(cpu, k->d * k->workers)) schedule(static) if (tiles > 1)
+    for (int64_t tile = 0; tile < tiles; tile++) FN(step_tile)(k, r, tile);
+    if (k->prox != DK_PROX_BALL) return;
+    FN(norm_total)(k);
+    for (int64_t tile = 0; tile < tiles; tile++) FN(project_tile)(k, tile);
+}
+
+static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
+{
+    int64_t chunk = 0;
+    for (int w = 0; w < k->count; w++) {
+        const int64_t row0 = k->worker_row[w], m = k->worker_row[w + 1] - row0;
+        const int64_t chunks = (m + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+#pragma omp parallel for num_threads(cpu_threads(cpu, k->row_start[row0 + m] - k->row_start[row0])) schedule(static)
+        for (int64_t c = 0; c < chunks; c++) {
+            const int64_t begin = c * DK_EVAL_ROWS, end = begin + DK_EVAL_ROWS < m ? begin + DK_EVAL_ROWS : m;
+            FN(evaluate_rows)(k, row0 + begin, row0 + end, k->eval_sums + 2 * (chunk + c));
+        }
+        chunk += chunks;
+    }
+}

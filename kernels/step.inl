@@ -1,0 +1,115 @@
+/* Decoding all workers' messages, one tile of coordinates at a time, in worker order, and the step:
+ *     s = sum_i q_i,  g = h + s/n,  h += alpha s/n,  x = prox_{gamma R}(x - gamma g)
+ * (VR-DIANA, Algorithm 1; h before its update). */
+
+/* acc += the tile of one message of symbols */
+BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *message, const dk_tile *t, int m, REAL *acc,
+                             dk_symbol *symbol, dk_scaler *scaler)
+{
+    const dk_layout *y = &k->layout;
+    const uint32_t *payload = message + t->word;
+    if (k->codec.wire == DK_WIRE_float) {
+        EACH(i, t->n)
+            dk_bits32 v;
+            v.u = payload[i];
+            acc[i] += (REAL)v.f;
+        EACH_END
+        return;
+    }
+    EACH(b, t->blocks)
+        dk_bits32 scale;
+        scale.u = y->scale_words ? message[t->block + b] : 0;
+        scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
+    EACH_END
+    dk_wire_unpack(k->codec.wire, payload, t->n, y->symbol_bits, symbol);
+    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
+        acc[b * m + i] += (REAL)dk_codec_value(kind, &s, symbol[b * m + i]);
+    EACH_IN_BLOCKS_END
+}
+
+BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
+{
+    const int m = t->blocks > 1 ? (int)k->layout.block : t->n;
+    const int form = dk_codec_form(k->codec.kind);
+    if (form == DK_FORM_GATHER) {
+        const REAL *sum = (const REAL *)k->sum + t->lo;
+        EACH(i, t->n)
+            acc[i] = sum[i];
+        EACH_END
+        return;
+    }
+    EACH(i, t->n)
+        acc[i] = 0;
+    EACH_END
+    for (int w = 0; w < k->workers; w++) {
+        const uint32_t *message = k->messages + w * k->layout.message_words;
+        switch (k->codec.kind) {
+#define X(name) \
+    case DK_CODEC_##name: \
+        if (name##_FORM == DK_FORM_SYMBOLS) { \
+            FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, symbol, scaler); \
+        } else { \
+            const REAL *v = (const REAL *)message + t->lo; \
+            EACH(i, t->n) acc[i] += v[i]; EACH_END \
+        } \
+        break;
+            DITHER_CODECS(X)
+#undef X
+        }
+    }
+}
+
+/* The sum of all gathered messages, coordinate by coordinate in worker order: `sum` must be zero before. */
+BODY void FN(decode_gather)(const dk_rank *k, const dk_round *r)
+{
+    REAL *sum = (REAL *)k->sum;
+    for (int w = 0; w < k->workers; w++) {
+        const dk_picker p = dk_picker_make(k->seed, r->iteration, (uint32_t)w, k->d);
+        const uint32_t *message = k->messages + w * k->layout.message_words;
+        EACH(q, k->codec.keep)
+            dk_bits32 v;
+            v.u = message[q];
+            sum[dk_pick(&p, q)] += (REAL)v.f;
+        EACH_END
+    }
+}
+
+BODY void FN(step_tile)(const dk_rank *k, const dk_round *r, int64_t tile)
+{
+    TILE_LOCAL REAL acc[DK_TILE];
+    TILE_LOCAL dk_symbol symbol[DK_TILE + 32];
+    TILE_LOCAL dk_scaler scaler[DK_TILE_BLOCKS];
+    TILE_LOCAL int bad;
+    const dk_tile t = dk_tile_at(&k->layout, tile);
+    REAL *x = (REAL *)k->x + t.lo, *h = (REAL *)k->h_mean + t.lo;
+    const REAL share = (REAL)(1.0 / k->workers), gamma = (REAL)r->gamma, alpha = (REAL)r->alpha;
+    FN(decode_tile)(k, &t, acc, symbol, scaler);
+    EACH(one, 1)
+        bad = one;
+    EACH_END
+    if (k->memory) {
+        EACH(i, t.n)
+            const REAL mean = acc[i] * share;
+            acc[i] = h[i] + mean;
+            h[i] += alpha * mean;
+        EACH_END
+    } else {
+        EACH(i, t.n)
+            acc[i] *= share;
+        EACH_END
+    }
+    if (k->prox == DK_PROX_NONE || k->prox == DK_PROX_BALL) {
+        EACH(i, t.n)
+            x[i] -= gamma * acc[i];
+        EACH_END
+    } else {
+        EACH(i, t.n)
+            x[i] = (REAL)dk_prox(k->prox, k->prox_a, k->prox_b, r->gamma, (double)(x[i] - gamma * acc[i]));
+        EACH_END
+    }
+    EACH_ANY(bad, i, t.n, !(x[i] - x[i] == 0));
+    EACH(one, 1)
+        if (bad && *k->bad == 0) DK_STORE(k->bad, r->iteration + 1 + one);
+    EACH_END
+    if (k->prox == DK_PROX_BALL) FN(norm_tile)(k, &t, tile);
+}

@@ -1,0 +1,145 @@
+/* argv into options and operands, driven by the library's option table. */
+#include "cli.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_CODE = 1000 }; /* getopt_long returns FIRST_CODE + the option's index */
+
+static int takes_option(const cli_command *command, const dither_option_info *info)
+{
+    return command->letter && strchr(info->commands, command->letter) != NULL;
+}
+
+/* Freed by the caller; NULL when out of memory. */
+static struct option *make_long_options(const cli_command *command)
+{
+    struct option *list = calloc(dither_option_count() + 2, sizeof *list);
+    if (!list) return NULL;
+    size_t used = 0;
+    for (size_t i = 0; i < dither_option_count(); i++) {
+        const dither_option_info *info = dither_option_at(i);
+        if (!takes_option(command, info)) continue;
+        const int has_value = info->type == DITHER_OPTION_FLAG ? no_argument : required_argument;
+        list[used++] = (struct option){info->name, has_value, NULL, FIRST_CODE + (int)i};
+    }
+    list[used] = (struct option){"help", no_argument, NULL, 'h'};
+    return list;
+}
+
+static int option_code(const char *name)
+{
+    for (size_t i = 0; i < dither_option_count(); i++)
+        if (strcmp(dither_option_at(i)->name, name) == 0) return FIRST_CODE + (int)i;
+    return 0;
+}
+
+/* `word` is "--name" or "--name=value" that getopt_long does not know, or knows several of. */
+static dither_status fail_long(const cli_command *command, const char *word, const struct option *list,
+                               dither_options *options, dither_error *error)
+{
+    char name[96], matches[512] = "";
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    size_t used = 0;
+    for (const struct option *o = list; o->name; o++)
+        if (*name && strncmp(o->name, name, strlen(name)) == 0 && used < sizeof matches)
+            used += (size_t)snprintf(matches + used, sizeof matches - used, "%s--%s", used ? ", " : "", o->name);
+    if (used) return cli_fail(error, DITHER_USAGE, "--%s may mean %s", name, matches);
+    if (option_code(name)) return cli_fail(error, DITHER_USAGE, "%s takes no option --%s", command->name, name);
+    return dither_options_set(options, name, "", error); /* unknown to the library too: it names the like */
+}
+
+static dither_status fail_option(const cli_command *command, int code, const char *word, const struct option *list,
+                                 dither_options *options, dither_error *error)
+{
+    if (optopt >= FIRST_CODE) {
+        const dither_option_info *info = dither_option_at((size_t)(optopt - FIRST_CODE));
+        if (code == ':') return cli_fail(error, DITHER_USAGE, "--%s needs a value", info->name);
+        return cli_fail(error, DITHER_USAGE, "--%s takes no value", info->name);
+    }
+    if (optopt == 'h') return cli_fail(error, DITHER_USAGE, "--help takes no value");
+    if (optopt) return cli_fail(error, DITHER_USAGE, "there is no option '-%c'; the names begin with --", optopt);
+    return fail_long(command, word, list, options, error);
+}
+
+static dither_status set_option(dither_options *options, const dither_option_info *info, const char *value,
+                                dither_error *error)
+{
+    if (info->type == DITHER_OPTION_FLAG) return dither_options_set(options, info->name, "1", error);
+    if (!*value || strncmp(value, "--", 2) == 0)
+        return cli_fail(error, DITHER_USAGE, "--%s needs a value", info->name);
+    return dither_options_set(options, info->name, value, error);
+}
+
+static dither_status take_operands(const cli_command *command, int count, char **words, cli_arguments *out,
+                                   dither_error *error)
+{
+    if (count < command->operand_n)
+        return cli_fail(error, DITHER_USAGE, "%s needs %s", command->name, command->operands);
+    if (count > command->operand_n)
+        return cli_fail(error, DITHER_USAGE, "%s takes no further argument '%.80s'", command->name,
+                        words[command->operand_n]);
+    for (int i = 0; i < count; i++) out->operand[i] = words[i];
+    return DITHER_OK;
+}
+
+dither_status cli_arguments_parse(const cli_command *command, int argc, char **argv, cli_arguments *out,
+                                  dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    struct option *list = make_long_options(command);
+    if (!list) FAIL(DITHER_INTERNAL, "out of memory");
+    TRY(dither_options_create(&out->options, error));
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, ":h", list, NULL)) != -1;) {
+        if (code == 'h') out->help = 1;
+        else if (code >= FIRST_CODE)
+            TRY(set_option(out->options, dither_option_at((size_t)(code - FIRST_CODE)), optarg, error));
+        else TRY(fail_option(command, code, argv[optind - 1], list, out->options, error));
+    }
+    if (!out->help) TRY(take_operands(command, argc - optind, argv + optind, out, error));
+out:
+    free(list);
+    return status;
+}
+
+void cli_arguments_free(cli_arguments *arguments)
+{
+    dither_options_free(arguments->options);
+    free(arguments->typed);
+}
+
+int cli_is_quiet(const cli_arguments *arguments)
+{
+    return strcmp(dither_options_get(arguments->options, "quiet"), "1") == 0;
+}
+
+/* Add `word` at `to` as a shell reads it back; returns the end. */
+static char *quote_word(char *to, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+    const size_t length = strlen(word);
+    if (length && strspn(word, plain) == length) return stpcpy(to, word);
+    *to++ = '\'';
+    for (; *word; word++) {
+        if (*word == '\'') to = stpcpy(to, "'\\''");
+        else *to++ = *word;
+    }
+    *to++ = '\'';
+    *to = '\0';
+    return to;
+}
+
+char *cli_quote_command(int argc, char **argv)
+{
+    size_t bytes = 1;
+    for (int i = 0; i < argc; i++) bytes += 4 * strlen(argv[i]) + 3;
+    char *quoted = calloc(bytes, 1);
+    char *to = quoted;
+    for (int i = 0; quoted && i < argc; i++) {
+        if (i) *to++ = ' ';
+        to = quote_word(to, argv[i]);
+    }
+    return quoted;
+}

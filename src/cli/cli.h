@@ -1,0 +1,131 @@
+/* What the files of the command share. The command uses the library through dither.h only. */
+#ifndef DITHER_CLI_H
+#define DITHER_CLI_H
+
+#include "dither.h"
+
+#include <stdio.h>
+
+/* ---- errors, as in the library: a status, a message, one `out:` label that frees ---- */
+
+dither_status cli_fail(dither_error *error, dither_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define TRY(call) \
+    do { \
+        status = (call); \
+        if (status != DITHER_OK) goto out; \
+    } while (0)
+#define FAIL(code, ...) \
+    do { \
+        status = cli_fail(error, (code), __VA_ARGS__); \
+        goto out; \
+    } while (0)
+
+/* One line on stderr. `command`, when not NULL, is the one whose --help is recommended after a DITHER_USAGE. */
+void cli_print_error(const dither_error *error, const char *command);
+
+/* ---- commands: one file each ---- */
+
+typedef struct cli_arguments {
+    dither_options *options;
+    const char *operand[2]; /* DATA, or MODEL and DATA */
+    char *typed;            /* the whole command line, quoted for a shell; owned */
+    int help;               /* --help was given */
+    int signal;             /* set by the command: the signal that ended it early, or 0 */
+} cli_arguments;
+
+typedef struct cli_command {
+    const char *name;
+    char letter;          /* of dither_option_info.commands; 0 for a command without options */
+    const char *operands; /* "MODEL DATA" */
+    int operand_n;
+    const char *summary;  /* one line */
+    const char *about;    /* a paragraph for --help */
+    const char *example;  /* arguments of an example */
+    dither_status (*run)(cli_arguments *arguments, dither_error *error);
+} cli_command;
+
+extern const cli_command cli_train, cli_predict, cli_optimum, cli_info;
+
+/* NULL past the end */
+const cli_command *cli_command_at(size_t index);
+
+/* argv[0] is the command's name. Options may stand before, between and after the operands. Free in every case. */
+dither_status cli_arguments_parse(const cli_command *command, int argc, char **argv, cli_arguments *out,
+                                  dither_error *error);
+void cli_arguments_free(cli_arguments *arguments);
+
+/* The command line as one string that a shell reads back as argv; NULL when out of memory. */
+char *cli_quote_command(int argc, char **argv);
+
+int cli_is_quiet(const cli_arguments *arguments);
+
+/* ---- help, on stdout ---- */
+
+void cli_help_overview(FILE *stream);
+void cli_help_command(const cli_command *command);
+
+/* Print `text` wrapped at 80 columns: the cursor stands at `column`, further lines begin at `indent`. */
+void cli_print_wrapped(FILE *stream, const char *text, int column, int indent);
+
+/* ---- numbers as text ---- */
+
+enum { CLI_NUMBER_BYTES = 32 };
+/* The fewest digits of 15 to 17 that read back as the same double. */
+const char *cli_format_exact(double value, char out[CLI_NUMBER_BYTES]);
+/* "4.21 Mbit" for 4210000 and "bit" */
+const char *cli_format_quantity(double value, const char *unit, char out[CLI_NUMBER_BYTES]);
+/* "0.42 s", "3 min 20 s", "2 h 5 min" */
+const char *cli_format_duration(double seconds, char out[CLI_NUMBER_BYTES]);
+
+/* ---- output files: whole or not at all ---- */
+
+/* Written under a temporary name in the target's folder; takes the target's name at the commit. A device or a pipe
+ * is written directly. */
+typedef struct cli_output {
+    FILE *stream;
+    const char *path; /* as the user gave it; borrowed */
+    char *target;     /* with symbolic links followed; NULL for a device or a pipe */
+    char *temporary;
+} cli_output;
+
+dither_status cli_output_open(cli_output *output, const char *path, dither_error *error);
+/* A write to the stream failed: why. */
+dither_status cli_output_failed(const cli_output *output, dither_error *error);
+dither_status cli_output_commit(cli_output *output, dither_error *error);
+/* Removes what was not committed. Accepts a zeroed or a committed output. */
+void cli_output_close(cli_output *output);
+/* Fails if a file `path` could not be written now; leaves nothing behind. */
+dither_status cli_output_probe(const char *path, dither_error *error);
+/* Remove the temporary files of all open outputs; may be called from a signal handler. */
+void cli_output_remove_all(void);
+
+/* ---- interrupts ---- */
+
+/* From here on SIGINT and SIGTERM remove temporary outputs and end the program; once cli_interrupt_arm has been
+ * called, the first one is only noted. */
+void cli_interrupt_install(void);
+void cli_interrupt_arm(void);
+/* The signal noted, or 0. */
+int cli_interrupt_signal(void);
+
+/* ---- what train writes ---- */
+
+dither_status cli_trace_begin(cli_output *output, dither_error *error);
+dither_status cli_trace_add(cli_output *output, const dither_point *point, dither_error *error);
+
+/* status: "ok", "diverged" or "interrupted" */
+void cli_summary_write(FILE *stream, const dither_result *result, const char *status,
+                       const cli_arguments *arguments);
+void cli_report_print(const dither_result *result, const char *status);
+
+/* A line on stderr that is redrawn in place; nothing at all when stderr is no terminal or with --quiet. */
+typedef struct cli_progress cli_progress;
+dither_status cli_progress_create(const cli_arguments *arguments, cli_progress **out, dither_error *error);
+void cli_progress_say(cli_progress *progress, const char *text);
+void cli_progress_update(cli_progress *progress, const dither_point *point);
+/* Wipes the line. Accepts NULL. */
+void cli_progress_free(cli_progress *progress);
+
+#endif

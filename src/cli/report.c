@@ -1,0 +1,31 @@
+/* The block that train prints at its end. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static void print_optimality(const dither_result *result)
+{
+    printf("  loss P(x)    %.15g\n", result->last.loss);
+    if (!isnan(result->last.gap)) printf("  gap P - P*   %.3g\n", result->last.gap);
+    if (!isnan(result->last.dist2)) printf("  ||x - x*||^2 %.3g\n", result->last.dist2);
+}
+
+void cli_report_print(const dither_result *result, const char *status)
+{
+    char bits[CLI_NUMBER_BYTES], bytes[CLI_NUMBER_BYTES], seconds[CLI_NUMBER_BYTES];
+    cli_format_quantity(result->last.uplink_bits, "bit", bits);
+    cli_format_quantity(result->last.wire_bytes, "B", bytes);
+    cli_format_duration(result->last.seconds, seconds);
+    printf("%s: %s estimator, %s codec, %s wire, on %s\n", result->method, result->estimator, result->codec,
+           result->wire, result->device);
+    printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, n = %" PRId64 " workers\n", result->loss,
+           result->rows, result->features, result->workers);
+    printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);
+    printf("  smoothness   L_max %.6g, L %.6g, mu %.6g\n", result->L_max, result->L, result->mu);
+    printf("  iterations   %" PRId64 ", %.4g epochs, %s\n", result->iterations, result->last.epochs, seconds);
+    print_optimality(result);
+    printf("  sent         %s a worker, %s on the wire\n", bits, bytes);
+    printf("  stopped by   %s\n", status);
+    printf("  state hash   %016" PRIx64 "\n", result->state_hash);
+}

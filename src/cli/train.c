@@ -1,0 +1,130 @@
+/* dither train DATA: train, and write the trace, the model and the summary. */
+#include "cli.h"
+
+#include <errno.h>
+#include <string.h>
+
+typedef struct training {
+    cli_arguments *arguments;
+    const char *trace_path, *summary_path, *model_path; /* "" for none */
+    cli_output trace, summary;
+    cli_progress *progress;
+    dither_data *data;
+    dither_result *result;
+    dither_status observed; /* what went wrong in the observer, and the message */
+    dither_error observer_error;
+} training;
+
+/* Before the work begins, find out whether its result can be written. */
+static dither_status open_outputs(training *t, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_options *options = t->arguments->options;
+    t->trace_path = dither_options_get(options, "trace");
+    t->summary_path = dither_options_get(options, "summary");
+    t->model_path = dither_options_get(options, "save");
+    const char *const paths[] = {t->trace_path, t->summary_path, t->model_path};
+    for (int i = 0; i < 3; i++)
+        if (*paths[i] && strncmp(paths[i], "/dev/", 5) != 0 && strcmp(paths[i], paths[(i + 1) % 3]) == 0)
+            FAIL(DITHER_USAGE, "two outputs have the same name '%s'", paths[i]);
+    if (*t->trace_path) {
+        TRY(cli_output_open(&t->trace, t->trace_path, error));
+        TRY(cli_trace_begin(&t->trace, error));
+    }
+    if (*t->summary_path) TRY(cli_output_open(&t->summary, t->summary_path, error));
+    if (*t->model_path) TRY(cli_output_probe(t->model_path, error));
+out:
+    return status;
+}
+
+/* dither_observer */
+static int observe(void *user, const dither_point *point)
+{
+    training *t = user;
+    cli_interrupt_arm(); /* from now on there is something to write */
+    if (t->trace.stream) t->observed = cli_trace_add(&t->trace, point, &t->observer_error);
+    cli_progress_update(t->progress, point);
+    return t->observed != DITHER_OK || cli_interrupt_signal();
+}
+
+/* How the run ended: the summary's "status". */
+static const char *name_status(const training *t, dither_status trained)
+{
+    if (trained == DITHER_DIVERGED) return "diverged";
+    return t->arguments->signal ? "interrupted" : "ok";
+}
+
+static dither_status write_outputs(training *t, dither_status trained, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    if (t->trace.stream) TRY(cli_output_commit(&t->trace, error));
+    if (*t->model_path && trained == DITHER_OK) TRY(dither_model_save(t->result, t->model_path, error));
+    if (t->summary.stream) {
+        errno = 0;
+        cli_summary_write(t->summary.stream, t->result, name_status(t, trained), t->arguments);
+        if (ferror(t->summary.stream)) TRY(cli_output_failed(&t->summary, error));
+        TRY(cli_output_commit(&t->summary, error));
+    }
+out:
+    return status;
+}
+
+/* After the training: everything that is written about it, whatever its end. */
+static dither_status finish(training *t, dither_status trained, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_error output_error;
+    if (t->observed != DITHER_OK) {
+        *error = t->observer_error;
+        return t->observed;
+    }
+    if (trained != DITHER_OK && trained != DITHER_DIVERGED) return trained;
+    if (trained == DITHER_OK && strcmp(t->result->stop, "observer") == 0)
+        t->arguments->signal = cli_interrupt_signal();
+    if (t->result) status = write_outputs(t, trained, &output_error);
+    if (trained == DITHER_DIVERGED) {
+        if (status != DITHER_OK) cli_print_error(&output_error, NULL);
+        return trained;
+    }
+    if (status != DITHER_OK) *error = output_error;
+    else if (!cli_is_quiet(t->arguments))
+        cli_report_print(t->result, t->arguments->signal ? "interrupt" : t->result->stop);
+    return status;
+}
+
+static dither_status run_train(cli_arguments *arguments, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    training t = {.arguments = arguments};
+    cli_interrupt_install();
+    TRY(open_outputs(&t, error));
+    TRY(cli_progress_create(arguments, &t.progress, error));
+    cli_progress_say(t.progress, "reading the data ...");
+    TRY(dither_data_read(arguments->operand[0], arguments->options, &t.data, error));
+    cli_progress_say(t.progress, "preparing: smoothness, the optimum, step size ...");
+    const dither_status trained = dither_train(t.data, arguments->options, observe, &t, &t.result, error);
+    cli_progress_free(t.progress);
+    t.progress = NULL;
+    TRY(finish(&t, trained, error));
+out:
+    cli_progress_free(t.progress);
+    cli_output_close(&t.trace);
+    cli_output_close(&t.summary);
+    dither_result_free(t.result);
+    dither_data_free(t.data);
+    return status;
+}
+
+const cli_command cli_train = {
+    .name = "train",
+    .letter = 't',
+    .operands = "DATA",
+    .operand_n = 1,
+    .summary = "train a model on a LIBSVM file",
+    .about = "Trains a regularised linear model on DATA, a LIBSVM file (plain, .gz, .bz2 or .xz). The rows are dealt "
+             "to n workers, which send each other quantized differences of gradients until one of the limits under "
+             "'Running' is reached. The first SIGINT or SIGTERM ends the run at its next evaluation, with all outputs "
+             "written; a second one at once, with none.",
+    .example = "data/mushrooms --l2 6e-4 --trace trace.csv --summary summary.json",
+    .run = run_train,
+};

@@ -1,0 +1,31 @@
+/* The host's view of the codec and wire registries. */
+#ifndef DITHER_CODECS_H
+#define DITHER_CODECS_H
+
+#include "kernels.h"
+
+typedef struct dither_codec_info {
+    const char *name, *summary, *source;
+    int form, unbiased;
+    double (*omega)(const dk_codec *codec, int64_t d);
+} dither_codec_info;
+
+typedef struct dither_wire_info {
+    const char *name, *summary, *source;
+} dither_wire_info;
+
+extern const dither_codec_info dither_codecs[DK_CODEC_COUNT];
+extern const dither_wire_info dither_wires[DK_WIRE_COUNT];
+
+int dither_codec_find(const char *name); /* DK_CODEC_..., -1 if unknown */
+int dither_wire_find(const char *name);
+
+/* omega of a vector of d coordinates in blocks: the worst block's. */
+double dither_codec_omega(const dk_codec *codec, int64_t d, int64_t block);
+
+/* Can `wire` carry what `codec` makes? */
+int dither_wire_carries(int wire, const dk_codec *codec);
+/* The wire with the shortest message for this codec, d and block. */
+int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes);
+
+#endif

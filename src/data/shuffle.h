@@ -1,0 +1,15 @@
+/* The option `shuffle`. */
+#ifndef DITHER_SHUFFLE_H
+#define DITHER_SHUFFLE_H
+
+#include "data.h"
+
+/* Bring the rows into the order that `seed` gives, the same on every machine: Fisher and Yates' algorithm,
+ *
+ *     for t = 0, 1, ..., rows-2:  i = rows-1-t,  swap rows i and j, j uniform in [0, i]
+ *
+ * with j = floor(u_t (i+1) / 2^64), u_t = word 2t + 2^32 word 2t+1 of the Philox subsequence (iteration 0,
+ * DK_WORKER_ALL, DK_STREAM_INIT). The bias of j is less than rows / 2^64. */
+dither_status dither_data_shuffle(struct dither_data *data, uint64_t seed, dither_error *error);
+
+#endif

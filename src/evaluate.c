@@ -1,0 +1,111 @@
+#include "evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "gap.h"
+#include "prox.h"
+
+/* grad f at the device's x: the mean of the workers' gradients in their order, + l2 x. */
+static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const double *x, double *out,
+                                   dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_rank *k = &r->k;
+    TRY_DEVICE(r, r->device.refresh(r->device.context, k, k->eval_table, k->gradient, 0), "gradient");
+    TRY(dither_rank_read(r, k->gradient, k->count * k->stride, e->gradients, error));
+    memset(out, 0, (size_t)k->d * sizeof *out);
+    for (int w = 0; w < k->count; w++)
+        for (int64_t c = 0; c < k->d; c++) out[c] += e->gradients[w * k->stride + c];
+    for (int64_t c = 0; c < k->d; c++) out[c] = out[c] / k->workers + k->l2 * x[c];
+out:
+    return status;
+}
+
+dither_status dither_evaluator_open(dither_evaluator *out, dither_rank *r, const dither_optimum *optimum,
+                                    dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dk_rank *k = &r->k;
+    const dk_device *v = &r->device;
+    const int64_t sums = 2 * r->eval_chunks;
+    *out = (dither_evaluator){.optimum = optimum};
+    TRY_ALLOC(out->x, k->stride);
+    TRY_ALLOC(out->star, k->stride);
+    TRY_ALLOC(out->grad_star, k->stride);
+    TRY_ALLOC(out->scratch, k->stride > sums ? k->stride : sums);
+    TRY_ALLOC(out->gradients, k->count * k->stride);
+    if (optimum) {
+        memcpy(out->star, optimum->x, (size_t)k->d * sizeof(double));
+        TRY(dither_rank_write(r, k->x, k->d, out->star, error));
+        TRY(full_gradient(out, r, out->star, out->grad_star, error));
+        TRY(dither_rank_write(r, k->x, k->d, out->x, error)); /* back to zero */
+    }
+    TRY_DEVICE(r, v->upload(v->context, (void *)k->x_star, out->star, (size_t)k->d * 8), "upload");
+out:
+    if (status != DITHER_OK) dither_evaluator_close(out);
+    return status;
+}
+
+/* Sums of phi and of its divergence, chunk by chunk in order. */
+static dither_status row_sums(dither_evaluator *e, dither_rank *r, double *loss, double *divergence,
+                              dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dk_rank *k = &r->k;
+    const dk_device *v = &r->device;
+    for (int64_t c = 0; c < k->d; c++) e->scratch[c] = e->x[c] - e->star[c];
+    TRY_DEVICE(r, v->upload(v->context, (void *)k->x_diff, e->scratch, (size_t)k->d * 8), "upload");
+    TRY_DEVICE(r, v->evaluate(v->context, k), "evaluation");
+    TRY_DEVICE(r, v->download(v->context, e->scratch, k->eval_sums, (size_t)r->eval_chunks * 16), "evaluation");
+    *loss = *divergence = 0;
+    for (int64_t c = 0; c < r->eval_chunks; c++) *loss += e->scratch[2 * c], *divergence += e->scratch[2 * c + 1];
+out:
+    return status;
+}
+
+/* ||grad f(x)||, or ||x - prox(x - gamma grad f(x))|| / gamma with a regulariser. */
+static double mapping_norm(const dk_rank *k, double gamma, const double *x, const double *g)
+{
+    double sum = 0, moved2 = 0;
+    for (int64_t c = 0; c < k->d; c++) moved2 += (x[c] - gamma * g[c]) * (x[c] - gamma * g[c]);
+    const double shrink = k->prox == DK_PROX_BALL && sqrt(moved2) > k->prox_a ? k->prox_a / sqrt(moved2) : 1;
+    for (int64_t c = 0; c < k->d; c++) {
+        const double to = dk_prox(k->prox, k->prox_a, k->prox_b, gamma, x[c] - gamma * g[c]) * shrink;
+        const double m = k->prox == DK_PROX_NONE ? g[c] : (x[c] - to) / gamma;
+        sum += m * m;
+    }
+    return sqrt(sum);
+}
+
+dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, double gamma, dither_point *point,
+                              dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_rank *k = &r->k;
+    double loss, divergence, norm2 = 0, dist2 = 0;
+    TRY(dither_rank_read(r, k->x, k->d, e->x, error));
+    TRY(row_sums(e, r, &loss, &divergence, error));
+    for (int64_t c = 0; c < k->d; c++) {
+        const double delta = e->x[c] - e->star[c];
+        norm2 += e->x[c] * e->x[c], dist2 += delta * delta;
+    }
+    const double rows = (double)k->rows;
+    point->loss = loss / rows + k->l2 / 2 * norm2 + dither_regulariser(k->prox, k->prox_a, k->prox_b, e->x, k->d);
+    point->gap = point->dist2 = NAN;
+    if (e->optimum) {
+        point->dist2 = dist2;
+        point->gap = divergence / rows + k->l2 / 2 * dist2 +
+                     dither_regulariser_gap(k->prox, k->prox_a, k->prox_b, e->x, e->star, e->grad_star, k->d);
+    }
+    TRY(full_gradient(e, r, e->x, e->scratch, error));
+    point->grad_norm = mapping_norm(k, gamma, e->x, e->scratch);
+out:
+    return status;
+}
+
+void dither_evaluator_close(dither_evaluator *e)
+{
+    free(e->x), free(e->star), free(e->grad_star), free(e->scratch), free(e->gradients);
+    *e = (dither_evaluator){0};
+}

@@ -1,0 +1,20 @@
+/* A point of the trace: loss, gap, distance and gradient norm at the present x. */
+#ifndef DITHER_EVALUATE_H
+#define DITHER_EVALUATE_H
+
+#include "rank.h"
+
+typedef struct dither_evaluator {
+    const dither_optimum *optimum; /* NULL: gap and dist2 are NaN; not owned */
+    double *x, *star, *grad_star, *scratch; /* d, d, d, max(d, 2 chunks) */
+    double *gradients;                      /* count x stride */
+} dither_evaluator;
+
+dither_status dither_evaluator_open(dither_evaluator *out, dither_rank *rank, const dither_optimum *optimum,
+                                    dither_error *error);
+/* Fill in loss, gap, dist2 and grad_norm. Uses the rank's `gradient` and evaluation buffers, nothing else. */
+dither_status dither_evaluate(dither_evaluator *e, dither_rank *rank, double gamma, dither_point *point,
+                              dither_error *error);
+void dither_evaluator_close(dither_evaluator *e);
+
+#endif

@@ -1,0 +1,48 @@
+/* Methods as settings of one loop (run.c): which estimator, with or without DIANA's memories, which codec unless
+ * told otherwise, and the theorem's step size. One file a method in methods/; the build finds them. */
+#ifndef DITHER_METHOD_H
+#define DITHER_METHOD_H
+
+#include "kernels.h"
+
+enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
+
+typedef struct dither_estimator_info {
+    const char *name, *summary, *source;
+} dither_estimator_info;
+extern const dither_estimator_info dither_estimators[DITHER_ESTIMATOR_COUNT];
+
+/* What a step size may depend on. */
+typedef struct dither_facts {
+    int estimator;  /* DITHER_FULL ... */
+    double n, m, b; /* workers, rows a worker (N / n), batch */
+    double omega;
+    double L_max;    /* of the worst f_ij */
+    double L_worker; /* of the worst f_i */
+    double L;        /* of f */
+    double mu;
+} dither_facts;
+
+typedef struct dither_method {
+    const char *name, *summary, *source;
+    int estimator; /* unless told otherwise */
+    int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
+    int codec;     /* DK_CODEC_..., unless told otherwise */
+    double (*theory)(const dither_facts *facts); /* gamma */
+} dither_method;
+
+#define X(name) extern const dither_method dither_method_##name;
+DITHER_METHODS(X)
+#undef X
+
+size_t dither_method_count(void);
+const dither_method *dither_method_at(size_t index);
+const dither_method *dither_method_find(const char *name); /* NULL if unknown */
+
+/* L_max for an estimator that samples rows, L_worker for one that does not. */
+double dither_sampled_smoothness(const dither_facts *facts);
+
+/* The practical step, for all methods (docs/step-sizes.md). */
+double dither_gamma_practical(const dither_facts *facts);
+
+#endif

@@ -1,0 +1,16 @@
+#include "method/method.h"
+#include <stddef.h>
+
+/* Workers send Q(g_i - h_i) and learn h_i: gamma = 1/(L (1 + 6 omega / n)), alpha = 1/(1 + omega). Linear with full
+ * gradients; with SGD to a neighbourhood. */
+static double theory(const dither_facts *f) { return 1 / (dither_sampled_smoothness(f) * (1 + 6 * f->omega / f->n)); }
+
+const dither_method dither_method_diana = {
+    .name = "diana",
+    .summary = "quantized gradient differences with memories h_i",
+    .source = "Mishchenko et al., 2019, arXiv:1901.09269; Horvath et al., 2019, arXiv:1904.05115",
+    .estimator = DITHER_SGD,
+    .memory = 1,
+    .codec = DK_CODEC_dither,
+    .theory = theory,
+};

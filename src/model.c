@@ -1,0 +1,416 @@
+/* A trained model: written to a text file, read back to the same bits, scored on data.
+ *
+ *     dither-model 1
+ *     loss logistic
+ *     labels -1 1           what -1 and +1 stand for; "rest 3": 3 is +1, all others -1; "none" for regression
+ *     features 112
+ *     weights 97            the number of lines that follow: the weights that are not 0, ascending index from 1
+ *     1 0.17320508075688773
+ *     ...
+ *     checksum 0123456789abcdef
+ *
+ * The checksum is dither_hash64 chained over the lines before it, so a damaged or shortened file is found out. */
+#include "data/data.h"
+#include "hash.h"
+#include "losses.h"
+#include "options.h"
+#include "problem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <float.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct dither_model {
+    int loss; /* DK_LOSS_... */
+    double label_values[2]; /* of -1 (NaN: every other value) and +1; not used for regression */
+    int64_t features;
+    double *x; /* features */
+};
+
+/* ---- writing: to a temporary file beside the target, which takes its name when it is whole ---- */
+
+typedef struct writer {
+    FILE *stream;
+    char *target;    /* with symbolic links followed; NULL for a device or a pipe, which is written directly */
+    char *temporary; /* NULL as target is, and once renamed */
+    uint64_t hash;
+} writer;
+
+/* A new file in the folder of `target`, its name in *path. -1 with errno set. */
+static int create_beside(const char *target, char **path)
+{
+    const char *slash = strrchr(target, '/');
+    const int folder_n = slash ? (int)(slash - target) + 1 : 0;
+    const size_t path_bytes = (size_t)folder_n + 64;
+    char *name = malloc(path_bytes);
+    int descriptor = -1;
+    for (int attempt = 0; name && descriptor < 0 && attempt < 1000; attempt++) {
+        snprintf(name, path_bytes, "%.*s.dither-%ld-%d.tmp", folder_n, target, (long)getpid(), attempt);
+        descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor < 0 && errno != EEXIST) break;
+    }
+    if (descriptor < 0) free(name);
+    else *path = name;
+    return descriptor;
+}
+
+static dither_status writer_open(writer *w, const char *path, dither_error *error)
+{
+    struct stat before;
+    const int exists = stat(path, &before) == 0;
+    int descriptor;
+    if (exists && !S_ISREG(before.st_mode)) {
+        descriptor = open(path, O_WRONLY | O_CLOEXEC);
+    } else {
+        w->target = exists ? realpath(path, NULL) : strdup(path);
+        descriptor = w->target ? create_beside(w->target, &w->temporary) : -1;
+        if (descriptor >= 0 && exists) (void)!fchmod(descriptor, before.st_mode & 07777);
+    }
+    if (descriptor >= 0 && !(w->stream = fdopen(descriptor, "w"))) close(descriptor);
+    if (!w->stream) return dither_fail(error, DITHER_IO, "can't write model '%s': %s", path, strerror(errno));
+    return DITHER_OK;
+}
+
+/* One line, its end included: the checksum is chained line by line. */
+static void write_line(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void write_line(writer *w, const char *format, ...)
+{
+    char line[128];
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    w->hash = dither_hash64(w->hash, line, (size_t)length);
+    fwrite(line, 1, (size_t)length, w->stream);
+}
+
+/* Write out, flush to the disk, rename. */
+static dither_status writer_commit(writer *w, const char *path, dither_error *error)
+{
+    int failed = fflush(w->stream) != 0 || ferror(w->stream);
+    failed = failed || (w->temporary && fsync(fileno(w->stream)) != 0);
+    int reason = errno;
+    if (fclose(w->stream) != 0 && !failed) failed = 1, reason = errno;
+    w->stream = NULL;
+    if (!failed && w->temporary && rename(w->temporary, w->target) != 0) failed = 1, reason = errno;
+    if (failed) return dither_fail(error, DITHER_IO, "can't write model '%s': %s", path, strerror(reason));
+    free(w->temporary);
+    w->temporary = NULL;
+    return DITHER_OK;
+}
+
+static void writer_close(writer *w)
+{
+    if (w->stream) fclose(w->stream);
+    if (w->temporary) unlink(w->temporary);
+    free(w->temporary);
+    free(w->target);
+}
+
+static void write_labels(writer *w, const double *values)
+{
+    char negative[32] = "rest", positive[32];
+    if (!values) {
+        write_line(w, "labels none\n");
+        return;
+    }
+    if (dk_finite(values[0])) dither_format_real(values[0], negative);
+    dither_format_real(values[1], positive);
+    write_line(w, "labels %s %s\n", negative, positive);
+}
+
+dither_status dither_model_save(const dither_result *result, const char *path, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    writer w = {0};
+    int64_t weights = 0;
+    for (int64_t c = 0; c < result->features; c++) {
+        if (!dk_finite(result->x[c]))
+            FAIL(DITHER_DIVERGED, "weight %" PRId64 " is not finite: there is no model to save", c + 1);
+        weights += result->x[c] != 0;
+    }
+    TRY(writer_open(&w, path, error));
+    write_line(&w, "dither-model 1\n");
+    write_line(&w, "loss %s\n", result->loss);
+    write_labels(&w, result->label_values);
+    write_line(&w, "features %" PRId64 "\n", result->features);
+    write_line(&w, "weights %" PRId64 "\n", weights);
+    for (int64_t c = 0; c < result->features; c++) {
+        if (result->x[c] == 0) continue;
+        char number[32];
+        dither_format_real(result->x[c], number);
+        write_line(&w, "%" PRId64 " %s\n", c + 1, number);
+    }
+    fprintf(w.stream, "checksum %016" PRIx64 "\n", w.hash);
+    TRY(writer_commit(&w, path, error));
+out:
+    writer_close(&w);
+    return status;
+}
+
+/* ---- reading ---- */
+
+typedef struct reader {
+    FILE *stream;
+    const char *path;
+    int64_t line;
+    uint64_t hash, hash_before; /* after this line, and before it */
+    char text[256];             /* the line, without its end */
+    char what[512];             /* the place and the thing, for messages */
+} reader;
+
+/* DITHER_BAD_DATA with the place before the message. */
+static dither_status bad_line(reader *r, const char *message, dither_error *error)
+{
+    return dither_fail(error, DITHER_BAD_DATA, "%.600s:%" PRId64 ": %s", r->path, r->line, message);
+}
+
+static dither_status next_line(reader *r, dither_error *error)
+{
+    r->line++;
+    if (!fgets(r->text, sizeof r->text, r->stream)) {
+        if (!ferror(r->stream)) return bad_line(r, "the model ends too early: the file has been cut short", error);
+        return dither_fail(error, DITHER_IO, "can't read model '%s': %s", r->path, strerror(errno));
+    }
+    size_t length = strlen(r->text);
+    if (length == 0 || r->text[length - 1] != '\n')
+        return bad_line(r, r->line == 1 ? "not a dither model" : "the line doesn't end: the file has been cut short",
+                        error);
+    r->hash_before = r->hash;
+    r->hash = dither_hash64(r->hash, r->text, length);
+    r->text[length - 1] = '\0';
+    return DITHER_OK;
+}
+
+/* A line "name value"; *value points into the reader's text. */
+static dither_status next_field(reader *r, const char *name, char **value, dither_error *error)
+{
+    const dither_status status = next_line(r, error);
+    if (status != DITHER_OK) return status;
+    const size_t length = strlen(name);
+    if (strncmp(r->text, name, length) != 0 || r->text[length] != ' ') {
+        char message[64];
+        snprintf(message, sizeof message, "'%s' and a value should stand here", name);
+        return bad_line(r, message, error);
+    }
+    *value = r->text + length + 1;
+    return DITHER_OK;
+}
+
+static const char *place(reader *r, const char *thing)
+{
+    snprintf(r->what, sizeof r->what, "%.400s:%" PRId64 ": %s", r->path, r->line, thing);
+    return r->what;
+}
+
+/* What the option parser calls bad usage is bad data in a file. */
+static dither_status as_data(dither_status status, dither_error *error)
+{
+    if (status != DITHER_USAGE) return status;
+    if (error) error->status = DITHER_BAD_DATA;
+    return DITHER_BAD_DATA;
+}
+
+static dither_status read_integer(reader *r, const char *thing, const char *text, int64_t min, int64_t max,
+                                  int64_t *out, dither_error *error)
+{
+    return as_data(dither_parse_integer(place(r, thing), text, min, max, out, error), error);
+}
+
+static dither_status read_real(reader *r, const char *thing, const char *text, double *out, dither_error *error)
+{
+    return as_data(dither_parse_real(place(r, thing), text, -DBL_MAX, DBL_MAX, out, error), error);
+}
+
+static dither_status read_labels(reader *r, dither_model *model, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    char *value;
+    TRY(next_field(r, "labels", &value, error));
+    const int classes = dither_loss_classes(model->loss);
+    if ((strcmp(value, "none") == 0) != (classes == 0))
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the loss takes %s", r->path, r->line,
+             classes ? "two labels, not none" : "no labels: 'labels none'");
+    if (classes == 0) goto out;
+    char *space = strchr(value, ' ');
+    if (!space) FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": two labels should stand here", r->path, r->line);
+    *space = '\0';
+    model->label_values[0] = __builtin_nan("");
+    if (strcmp(value, "rest") != 0) TRY(read_real(r, "label", value, &model->label_values[0], error));
+    TRY(read_real(r, "label", space + 1, &model->label_values[1], error));
+    if (model->label_values[0] == model->label_values[1])
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the two labels are the same", r->path, r->line);
+out:
+    return status;
+}
+
+static dither_status read_header(reader *r, dither_model *model, int64_t *weights, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    char *value;
+    TRY(next_line(r, error));
+    if (strncmp(r->text, "dither-model ", 13) != 0) FAIL(DITHER_BAD_DATA, "%s: not a dither model", r->path);
+    if (strcmp(r->text, "dither-model 1") != 0)
+        FAIL(DITHER_BAD_DATA, "%.600s:1: this is model format %.40s; this program reads format 1", r->path,
+             r->text + 13);
+    TRY(next_field(r, "loss", &value, error));
+    model->loss = dither_loss_find(value);
+    if (model->loss < 0)
+        FAIL(DITHER_BAD_DATA, "%.400s:%" PRId64 ": unknown loss '%.80s'; the losses are %s", r->path, r->line, value,
+             DITHER_MODEL_CHOICES);
+    TRY(read_labels(r, model, error));
+    TRY(next_field(r, "features", &value, error));
+    TRY(read_integer(r, "features", value, 1, INT32_MAX, &model->features, error));
+    TRY(next_field(r, "weights", &value, error));
+    TRY(read_integer(r, "weights", value, 0, model->features, weights, error));
+out:
+    return status;
+}
+
+typedef struct weight {
+    int64_t index; /* from 1 */
+    double value;
+} weight;
+
+/* `count` lines "index value". The list grows as it is read: a damaged count allocates nothing. */
+static dither_status read_weights(reader *r, int64_t features, int64_t count, weight **list, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    int64_t room = 0, before = 0;
+    for (int64_t i = 0; i < count; i++) {
+        TRY(next_line(r, error));
+        char *space = strchr(r->text, ' ');
+        if (!space) FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": an index and a weight should stand here: line %" PRId64
+                         " of %" PRId64 " weights", r->path, r->line, i + 1, count);
+        *space = '\0';
+        if (i == room) {
+            room = room ? 2 * room : 1024;
+            weight *larger = realloc(*list, (size_t)room * sizeof **list);
+            if (!larger) FAIL(DITHER_INTERNAL, "out of memory: %" PRId64 " weights", room);
+            *list = larger;
+        }
+        TRY(read_integer(r, "feature index", r->text, before + 1, features, &(*list)[i].index, error));
+        TRY(read_real(r, "weight", space + 1, &(*list)[i].value, error));
+        before = (*list)[i].index;
+    }
+out:
+    return status;
+}
+
+static dither_status read_checksum(reader *r, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    char *value, right[32];
+    TRY(next_field(r, "checksum", &value, error));
+    snprintf(right, sizeof right, "%016" PRIx64, r->hash_before);
+    if (strcmp(value, right) != 0)
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the lines above have checksum %s, not %.40s: the file has been "
+             "changed", r->path, r->line, right, value);
+    if (fgetc(r->stream) != EOF)
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": nothing may follow the checksum", r->path, r->line + 1);
+out:
+    return status;
+}
+
+dither_status dither_model_load(const char *path, dither_model **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    reader r = {.path = path};
+    dither_model *model = NULL;
+    weight *list = NULL;
+    int64_t weights = 0;
+    *out = NULL;
+    r.stream = fopen(path, "re");
+    if (!r.stream) FAIL(DITHER_IO, "can't open model '%s': %s", path, strerror(errno));
+    TRY_ALLOC(model, 1);
+    TRY(read_header(&r, model, &weights, error));
+    TRY(read_weights(&r, model->features, weights, &list, error));
+    TRY(read_checksum(&r, error));
+    TRY_ALLOC(model->x, model->features);
+    for (int64_t i = 0; i < weights; i++) model->x[list[i].index - 1] = list[i].value;
+    *out = model;
+    model = NULL;
+out:
+    if (r.stream) fclose(r.stream);
+    free(list);
+    dither_model_free(model);
+    return status;
+}
+
+int64_t dither_model_features(const dither_model *model) { return model->features; }
+
+void dither_model_free(dither_model *model)
+{
+    if (!model) return;
+    free(model->x);
+    free(model);
+}
+
+/* ---- scoring ---- */
+
+/* The row's label as the loss takes it. */
+static dither_status class_of(const dither_model *model, double label, int64_t row, double *y, dither_error *error)
+{
+    const double *values = model->label_values;
+    const int rest = !dk_finite(values[0]);
+    if (dither_loss_classes(model->loss) == 0) {
+        *y = label;
+    } else if (label == values[1]) {
+        *y = 1;
+    } else if (rest || label == values[0]) {
+        *y = -1;
+    } else {
+        char given[32], negative[32], positive[32];
+        dither_format_real(label, given);
+        dither_format_real(values[0], negative);
+        dither_format_real(values[1], positive);
+        return dither_fail(error, DITHER_BAD_DATA, "row %" PRId64 " has label %s; the model knows the labels %s and %s",
+                           row + 1, given, negative, positive);
+    }
+    return DITHER_OK;
+}
+
+/* z = a.x */
+static dither_status margin_of(const dither_model *model, const dither_data *data, int64_t row, double *z,
+                               dither_error *error)
+{
+    double sum = 0;
+    for (int64_t k = data->row_start[row]; k < data->row_start[row + 1]; k++) {
+        const int64_t column = data->column[k];
+        if (column >= model->features)
+            return dither_fail(error, DITHER_BAD_DATA, "row %" PRId64 " has feature %" PRId64 "; the model has %"
+                               PRId64 " features", row + 1, column + 1, model->features);
+        sum += data->value[k] * model->x[column];
+    }
+    *z = sum;
+    return DITHER_OK;
+}
+
+dither_status dither_model_score(const dither_model *model, const dither_data *data, dither_score *out,
+                                 dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int classes = dither_loss_classes(model->loss);
+    double loss = 0;
+    int64_t right = 0;
+    if (data->rows == 0) FAIL(DITHER_BAD_DATA, "there are no rows to score");
+    for (int64_t row = 0; row < data->rows; row++) {
+        double y = 0, z = 0;
+        TRY(class_of(model, data->label[row], row, &y, error));
+        TRY(margin_of(model, data, row, &z, error));
+        loss += dk_loss_value(model->loss, z, y);
+        right += (z > 0) == (y > 0);
+    }
+    out->rows = data->rows;
+    out->accuracy = classes ? (double)right / (double)data->rows : __builtin_nan("");
+    out->loss = loss / (double)data->rows;
+out:
+    return status;
+}

@@ -1,0 +1,185 @@
+#include "plan.h"
+
+#include <math.h>
+#include <string.h>
+#include "losses.h"
+
+int64_t dither_plan_worker_row(const dither_plan *p, int worker)
+{
+    return (int64_t)((__int128)p->rows * worker / p->workers);
+}
+
+double dither_plan_gamma(const dither_plan *p, int64_t k)
+{
+    switch (p->schedule) {
+    case DITHER_DIANA_SCHEDULE: return 2 / (p->smoothness.mu * (double)k + p->schedule_theta);
+    case DITHER_SQRT_SCHEDULE: return p->gamma / __builtin_sqrt((double)k + 1);
+    default: return p->gamma;
+    }
+}
+
+static dither_status choose_codec(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    const int real_bytes = p->single ? 4 : 8;
+    dither_status status = DITHER_OK;
+    p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : p->method->codec;
+    p->codec.norm = !strcmp(o->norm, "inf") ? 0 : (o->norm[0] == '1' ? 1 : 2);
+    p->codec.levels = (int32_t)o->levels;
+    p->block = o->block;
+    p->codec.keep = o->keep_set ? o->keep : (p->features >= 10 ? p->features / 10 : 1);
+    const char *name = dither_codecs[p->codec.kind].name;
+    if (p->codec.keep > p->features)
+        FAIL(DITHER_USAGE, "--keep %lld: the data has only %lld features", (long long)o->keep, (long long)p->features);
+    if (o->keep_set && p->codec.kind != DK_CODEC_randk) FAIL(DITHER_USAGE, "--keep is of --codec randk, not of %s", name);
+    if (p->block && p->codec.kind != DK_CODEC_dither) FAIL(DITHER_USAGE, "--block is of --codec dither, not of %s", name);
+    if (!strcmp(o->wire, "auto")) {
+        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes);
+    } else {
+        p->codec.wire = dither_wire_find(o->wire);
+        if (!dither_wire_carries(p->codec.wire, &p->codec))
+            FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
+                 p->codec.kind == DK_CODEC_dither ? " with these --levels" : "");
+    }
+    p->omega = dither_codec_omega(&p->codec, p->features, p->block);
+out:
+    return status;
+}
+
+/* L of the worst worker: c lambda_max(A_i^T A_i / m_i) n m_i / N + l2 */
+static dither_status worker_smoothness(dither_plan *p, dither_error *error)
+{
+#define X(name) name##_SMOOTHNESS,
+    static const double curvature[] = {DITHER_MODELS(X)};
+#undef X
+    dither_status status = DITHER_OK;
+    for (int i = 0; i < p->workers; i++) {
+        const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
+        double norm;
+        TRY(dither_gram_norm(p->problem.data, begin, end, &norm, error));
+        const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
+        const double L = curvature[p->problem.loss] * norm * weight + p->problem.l2;
+        if (L > p->L_worker) p->L_worker = L;
+    }
+out:
+    return status;
+}
+
+static dither_status choose_steps(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
+    TRY(worker_smoothness(p, error));
+    const dither_facts facts = {
+        .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
+        .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
+        .mu = p->smoothness.mu};
+    p->alpha = 1 / (1 + p->omega);
+    if (strcmp(o->alpha, "theory"))
+        TRY(dither_parse_real("--alpha", o->alpha, 0, 1e300, &p->alpha, error));
+    if (!p->memory) p->alpha = 0;
+    const char *g = o->gamma;
+    const size_t length = strlen(g);
+    if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
+    if (!strcmp(g, "theory")) {
+        p->gamma = p->method->theory(&facts);
+    } else if (!strcmp(g, "practical")) {
+        p->gamma = dither_gamma_practical(&facts);
+    } else if (g[0] == 'x' && length > 1) {
+        TRY(dither_parse_real("--gamma x", g + 1, 1e-300, 1e300, &p->gamma, error));
+        p->gamma /= facts.L_max;
+    } else {
+        TRY(dither_parse_real("--gamma", g, 1e-300, 1e300, &p->gamma, error));
+    }
+out:
+    return status;
+}
+
+/* gamma_k = 2 / (mu k + theta), theta = 2 max{mu / alpha, (mu + L)(1 + c alpha) / 2}, c = 4 omega / (alpha n)
+ * (Horvath et al., 2019, decreasing steps of DIANA). */
+static dither_status choose_schedule(dither_plan *p, dither_error *error)
+{
+    const char *s = p->options->gamma_schedule;
+    dither_status status = DITHER_OK;
+    p->schedule = !strcmp(s, "diana") ? DITHER_DIANA_SCHEDULE : (!strcmp(s, "sqrt") ? DITHER_SQRT_SCHEDULE : DITHER_CONSTANT);
+    if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
+    const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
+    const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) / 2;
+    if (!(mu > 0)) FAIL(DITHER_USAGE, "--gamma-schedule diana needs a strongly convex problem: set --l2");
+    p->schedule_theta = 2 * (mu / alpha > smooth ? mu / alpha : smooth);
+    p->gamma = 2 / p->schedule_theta;
+out:
+    return status;
+}
+
+static dither_status choose_stops(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    const int none = !o->iterations_set && !o->epochs_set && !o->target_gap_set && !o->max_seconds_set;
+    const int reference = !strcmp(o->reference, "auto");
+    dither_status status = DITHER_OK;
+    p->stop_iterations = o->iterations_set ? o->iterations : INT64_MAX;
+    p->stop_epochs = o->epochs_set ? o->epochs : (none ? 10000 : INFINITY);
+    p->stop_seconds = o->max_seconds_set ? o->max_seconds : INFINITY;
+    p->stop_gap = o->target_gap_set ? o->target_gap : (none && reference ? 1e-12 : 0);
+    if (o->target_gap_set && !reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
+    if (strcmp(o->trace_every, "auto")) {
+        double every = 0;
+        TRY(dither_parse_real("--trace-every", o->trace_every, 1, 1e15, &every, error));
+        p->trace_every = (int64_t)every;
+    }
+out:
+    return status;
+}
+
+static dither_status choose_method(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    p->method = dither_method_find(o->method);
+    p->estimator = p->method->estimator;
+    for (int e = 0; e < DITHER_ESTIMATOR_COUNT; e++)
+        if (!strcmp(o->estimator, dither_estimators[e].name)) p->estimator = e;
+    p->workers = (int)o->workers;
+    p->batch = p->estimator == DITHER_FULL ? 1 : (int)o->batch;
+    p->single = !strcmp(o->precision, "f32");
+    p->seed = (uint64_t)o->seed;
+    if (p->workers > p->rows)
+        FAIL(DITHER_USAGE, "--workers %d: the data has only %lld rows, and every worker needs one", p->workers,
+             (long long)p->rows);
+    if (o->batch > (p->rows + p->workers - 1) / p->workers)
+        FAIL(DITHER_USAGE, "--batch %lld: a worker has only %lld rows", (long long)o->batch,
+             (long long)((p->rows + p->workers - 1) / p->workers));
+    /* probability batch / m, m = ceil(N / n): one coin for all workers */
+    const double m = (double)((p->rows + p->workers - 1) / p->workers);
+    p->coin = p->estimator == DITHER_LSVRG ? (uint64_t)(p->batch / m * 4294967296.0) : 0;
+    if (p->estimator == DITHER_LSVRG && p->coin == 0) p->coin = 1;
+out:
+    return status;
+}
+
+dither_status dither_plan_make(const dither_data *data, const dither_options *options, dither_plan *out,
+                               dither_error *error)
+{
+    dither_plan p = {.options = options, .rows = data->rows, .features = data->features};
+    dither_status status = choose_method(&p, error);
+    if (status != DITHER_OK) return status;
+    TRY(choose_codec(&p, error));
+    /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
+    p.memory = p.method->memory && p.omega > 0;
+    TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));
+    TRY(choose_stops(&p, error));
+    TRY(choose_steps(&p, error));
+    TRY(choose_schedule(&p, error));
+    *out = p;
+    return DITHER_OK;
+out:
+    dither_problem_free(&p.problem);
+    return status;
+}
+
+void dither_plan_free(dither_plan *plan)
+{
+    if (plan) dither_problem_free(&plan->problem);
+}

@@ -1,0 +1,49 @@
+/* What a run will do: every option resolved to a number, and combinations that make no sense refused. */
+#ifndef DITHER_PLAN_H
+#define DITHER_PLAN_H
+
+#include "codecs.h"
+#include "method/method.h"
+#include "problem.h"
+
+enum dither_schedule { DITHER_CONSTANT, DITHER_DIANA_SCHEDULE, DITHER_SQRT_SCHEDULE };
+
+typedef struct dither_plan {
+    const dither_options *options; /* not owned */
+    dither_problem problem;
+    double label_values[2];
+    int classes;
+
+    const dither_method *method;
+    int estimator;
+    int workers, batch;
+    int memory;        /* of the method, and off with a codec that loses nothing */
+    int single;        /* state in float32 */
+    int64_t rows, features, block;
+    dk_codec codec;
+    double omega;
+    dither_smoothness smoothness;
+    double L_worker;
+    double alpha, gamma;
+    int schedule;
+    double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta) */
+    uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
+    uint64_t seed;
+
+    int64_t stop_iterations; /* INT64_MAX: no limit */
+    double stop_epochs, stop_seconds; /* infinity: no limit */
+    double stop_gap;         /* 0: no target */
+    int64_t trace_every;     /* 0: auto */
+} dither_plan;
+
+dither_status dither_plan_make(const dither_data *data, const dither_options *options, dither_plan *out,
+                               dither_error *error);
+void dither_plan_free(dither_plan *plan);
+
+/* First row of worker i: floor(N i / n). */
+int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
+
+/* gamma of iteration k */
+double dither_plan_gamma(const dither_plan *plan, int64_t k);
+
+#endif

@@ -1,0 +1,239 @@
+#include "rank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+dither_status dither_rank_check(const dither_rank *rank, int code, const char *what, dither_error *error)
+{
+    if (code == 0) return DITHER_OK;
+    return dither_fail(error, DITHER_DEVICE, "device %s, %s: %s", rank->device.name, what,
+                       rank->device.explain(rank->device.context, code));
+}
+
+/* auto: a GPU when one is there. */
+static dither_status open_device(dither_rank *r, const dither_options *o, dither_error *error)
+{
+    const char *why = NULL;
+    dither_status status = DITHER_OK;
+    if (strcmp(o->device, "cpu")) {
+        if (dk_device_open_cuda(&r->device, 0, &why) == 0) {
+            r->device_open = 1;
+            return DITHER_OK;
+        }
+        if (!strcmp(o->device, "cuda")) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
+    }
+    if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : 0))
+        FAIL(DITHER_INTERNAL, "out of memory");
+    r->device_open = 1;
+out:
+    return status;
+}
+
+/* An arena is laid out twice: once to count the bytes, once to place the pointers. */
+typedef struct arena {
+    char *base; /* NULL: counting */
+    size_t used;
+} arena;
+
+static void *place(arena *a, int64_t count, size_t size)
+{
+    void *here = a->base ? a->base + a->used : NULL;
+    a->used += ((size_t)count * size + 255) / 256 * 256;
+    return here;
+}
+
+static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
+{
+    const size_t real = k->single ? 4 : 8;
+    const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
+    k->x = place(a, k->stride, real);
+    k->h_mean = place(a, k->stride, real);
+    k->h = place(a, k->memory ? vectors : 0, real);
+    k->mu = place(a, k->snapshot ? vectors : 0, real);
+    k->table = place(a, k->snapshot ? k->rows : 0, real);
+    k->gradient = place(a, vectors, real);
+    k->picked = place(a, draws, sizeof *k->picked);
+    k->slope = place(a, draws, sizeof *k->slope);
+    k->change = place(a, draws, sizeof *k->change);
+    k->messages = place(a, k->workers * k->layout.message_words, 4);
+    k->block_stat = place(a, k->layout.tiles_per_block > 1 ? k->count * k->layout.tiles : 0, 8);
+    k->sum = place(a, k->stride, real);
+    k->tile_norm = place(a, k->layout.tiles + 1, 8);
+    k->bad = place(a, 1, 8);
+    k->eval_table = place(a, k->rows, real);
+    k->x_star = place(a, k->stride, 8);
+    k->x_diff = place(a, k->stride, 8);
+    k->eval_sums = place(a, 2 * eval_chunks, 8);
+}
+
+/* The rows of the rank on the host, in the form the kernels take. */
+typedef struct shard {
+    int64_t rows, nonzeros, *worker_row, *row_start, *col_start;
+    int32_t *col_row;
+    double *col_value, *weight;
+} shard;
+
+static void shard_free(shard *s)
+{
+    free(s->worker_row), free(s->row_start), free(s->col_start), free(s->col_row), free(s->col_value), free(s->weight);
+}
+
+/* One worker's rows by column: a counting sort, so rows ascend within a column. */
+static void transpose(const dither_data *data, int64_t row0, int64_t rows, int64_t base, int64_t d, int64_t *start,
+                      int32_t *col_row, double *col_value)
+{
+    for (int64_t e = data->row_start[row0]; e < data->row_start[row0 + rows]; e++) start[data->column[e] + 1]++;
+    start[0] = base;
+    for (int64_t c = 0; c < d; c++) start[c + 1] += start[c];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t e = data->row_start[row0 + r]; e < data->row_start[row0 + r + 1]; e++) {
+            const int64_t to = start[data->column[e]]++;
+            col_row[to] = (int32_t)r;
+            col_value[to] = data->value[e];
+        }
+    for (int64_t c = d; c > 0; c--) start[c] = start[c - 1];
+    start[0] = base;
+}
+
+static dither_status shard_make(shard *s, const dither_plan *p, int first, int count, dither_error *error)
+{
+    const dither_data *data = p->problem.data;
+    const int64_t row0 = dither_plan_worker_row(p, first), d = p->features;
+    dither_status status = DITHER_OK;
+    s->rows = dither_plan_worker_row(p, first + count) - row0;
+    s->nonzeros = data->row_start[row0 + s->rows] - data->row_start[row0];
+    TRY_ALLOC(s->worker_row, count + 1);
+    TRY_ALLOC(s->row_start, s->rows + 1);
+    TRY_ALLOC(s->col_start, count * (d + 1));
+    TRY_ALLOC(s->col_row, s->nonzeros);
+    TRY_ALLOC(s->col_value, s->nonzeros);
+    TRY_ALLOC(s->weight, count);
+    for (int64_t r = 0; r <= s->rows; r++) s->row_start[r] = data->row_start[row0 + r] - data->row_start[row0];
+    for (int w = 0; w < count; w++) {
+        const int64_t begin = dither_plan_worker_row(p, first + w), end = dither_plan_worker_row(p, first + w + 1);
+        s->worker_row[w] = begin - row0;
+        s->weight[w] = (double)p->workers * (double)(end - begin) / (double)p->rows;
+        transpose(data, begin, end - begin, s->row_start[begin - row0], d, s->col_start + w * (d + 1), s->col_row,
+                  s->col_value);
+    }
+    s->worker_row[count] = s->rows;
+out:
+    return status;
+}
+
+dither_status dither_rank_write(const dither_rank *rank, void *real, int64_t count, const double *in,
+                                dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    float *narrow = NULL;
+    const dk_device *v = &rank->device;
+    if (!rank->k.single) {
+        TRY_DEVICE(rank, v->upload(v->context, real, in, (size_t)count * 8), "upload");
+        return DITHER_OK;
+    }
+    TRY_ALLOC(narrow, count);
+    for (int64_t i = 0; i < count; i++) narrow[i] = (float)in[i];
+    TRY_DEVICE(rank, v->upload(v->context, real, narrow, (size_t)count * 4), "upload");
+out:
+    free(narrow);
+    return status;
+}
+
+dither_status dither_rank_read(const dither_rank *rank, const void *real, int64_t count, double *out,
+                               dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    TRY_DEVICE(rank, v->download(v->context, out, real, (size_t)count * (rank->k.single ? 4 : 8)), "download");
+    /* widen in place, from the end: the floats lie in the lower half */
+    if (rank->k.single)
+        for (int64_t i = count; i-- > 0;) {
+            float narrow;
+            memcpy(&narrow, (char *)out + 4 * i, 4);
+            out[i] = (double)narrow;
+        }
+out:
+    return status;
+}
+
+static dither_status upload_shard(dither_rank *r, const dither_plan *p, const shard *s, dither_error *error)
+{
+    dk_rank *k = &r->k;
+    const dk_device *v = &r->device;
+    const dither_data *data = p->problem.data;
+    const int64_t row0 = dither_plan_worker_row(p, k->first), first = data->row_start[row0], nz = s->nonzeros;
+    const size_t real = k->single ? 4 : 8;
+    dither_status status = DITHER_OK;
+    for (int pass = 0; pass < 2; pass++) {
+        arena a = {.base = r->data_arena};
+        k->worker_row = place(&a, k->count + 1, 8);
+        k->row_start = place(&a, s->rows + 1, 8);
+        k->column = place(&a, nz, 4);
+        k->value = place(&a, nz, real);
+        k->label = place(&a, s->rows, 8);
+        k->weight = place(&a, k->count, 8);
+        k->col_start = place(&a, k->count * (k->d + 1), 8);
+        k->col_row = place(&a, nz, 4);
+        k->col_value = place(&a, nz, real);
+        if (pass == 0) TRY_DEVICE(r, v->alloc(v->context, a.used, &r->data_arena), "memory for the data");
+    }
+    const struct {
+        const void *to, *from;
+        size_t bytes;
+    } copies[] = {{k->worker_row, s->worker_row, (size_t)(k->count + 1) * 8},
+                  {k->row_start, s->row_start, (size_t)(s->rows + 1) * 8},
+                  {k->column, data->column + first, (size_t)nz * 4},
+                  {k->label, p->problem.y + row0, (size_t)s->rows * 8},
+                  {k->weight, s->weight, (size_t)k->count * 8},
+                  {k->col_start, s->col_start, (size_t)(k->count * (k->d + 1)) * 8},
+                  {k->col_row, s->col_row, (size_t)nz * 4}};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
+        TRY_DEVICE(r, v->upload(v->context, (void *)copies[i].to, copies[i].from, copies[i].bytes), "upload");
+    TRY(dither_rank_write(r, (void *)k->value, nz, data->value + first, error));
+    TRY(dither_rank_write(r, (void *)k->col_value, nz, s->col_value, error));
+out:
+    return status;
+}
+
+static void describe(dk_rank *k, const dither_plan *p, int first, int count)
+{
+    *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
+                   .first = first, .count = count, .batch = p->batch,
+                   .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
+                   .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
+                   .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec};
+    dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
+}
+
+dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    shard s = {0};
+    arena a = {0};
+    *out = (dither_rank){0};
+    describe(&out->k, p, first, count);
+    TRY(open_device(out, p->options, error));
+    TRY(shard_make(&s, p, first, count, error));
+    out->k.rows = s.rows;
+    TRY(upload_shard(out, p, &s, error));
+    for (int w = 0; w < count; w++)
+        out->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+    place_state(&out->k, &a, out->eval_chunks);
+    TRY_DEVICE(out, out->device.alloc(out->device.context, a.used, &out->state_arena), "memory for the state");
+    a = (arena){.base = out->state_arena};
+    place_state(&out->k, &a, out->eval_chunks);
+out:
+    shard_free(&s);
+    if (status != DITHER_OK) dither_rank_close(out);
+    return status;
+}
+
+void dither_rank_close(dither_rank *rank)
+{
+    if (!rank || !rank->device_open) return;
+    dk_device *v = &rank->device;
+    if (rank->data_arena) v->release(v->context, rank->data_arena);
+    if (rank->state_arena) v->release(v->context, rank->state_arena);
+    v->close(v->context);
+    *rank = (dither_rank){0};
+}

@@ -1,0 +1,102 @@
+/* What this build can do, as one flat list for `dither info` and for programs. */
+#include "codecs.h"
+#include "error.h"
+#include "method/method.h"
+#include "problem.h"
+
+#ifdef DITHER_HAVE_OPENMP
+#define HAVE_OPENMP 1
+#else
+#define HAVE_OPENMP 0
+#endif
+#ifdef DITHER_HAVE_ZLIB
+#define HAVE_ZLIB 1
+#else
+#define HAVE_ZLIB 0
+#endif
+#ifdef DITHER_HAVE_BZIP2
+#define HAVE_BZIP2 1
+#else
+#define HAVE_BZIP2 0
+#endif
+#ifdef DITHER_HAVE_LZMA
+#define HAVE_LZMA 1
+#else
+#define HAVE_LZMA 0
+#endif
+#ifdef DITHER_HAVE_CUDA
+#define HAVE_CUDA 1
+#else
+#define HAVE_CUDA 0
+#endif
+
+static const dither_entry fixed_entries[] = {
+    {"prox", "none", "no regulariser", "", 1},
+    {"prox", "l1:X", "R = X ||x||_1", "", 1},
+    {"prox", "l2:X", "R = (X/2) ||x||^2", "", 1},
+    {"prox", "elastic:X,Y", "R = X ||x||_1 + (Y/2) ||x||^2", "", 1},
+    {"prox", "box:A,B", "A <= x_c <= B", "", 1},
+    {"prox", "ball:R", "||x|| <= R", "", 1},
+    {"feature", "openmp", HAVE_OPENMP ? "CPU threads" : "absent: one CPU thread (build with OpenMP)", "", HAVE_OPENMP},
+    {"feature", "gz", HAVE_ZLIB ? "reads .gz" : "absent: install zlib1g-dev and build again", "", HAVE_ZLIB},
+    {"feature", "bz2", HAVE_BZIP2 ? "reads .bz2" : "absent: install libbz2-dev and build again", "", HAVE_BZIP2},
+    {"feature", "xz", HAVE_LZMA ? "reads .xz" : "absent: install liblzma-dev and build again", "", HAVE_LZMA},
+    {"feature", "cuda", HAVE_CUDA ? "GPU driver" : "absent: install the CUDA toolkit and build again", "", HAVE_CUDA},
+};
+enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };
+
+static int device_entry(size_t index, dither_entry *out)
+{
+    if (index == 0) {
+        *out = (dither_entry){"device", "cpu", "OpenMP threads, AVX-512 or AVX2 where the processor has it", "", 1};
+        return 1;
+    }
+    const char *why = "";
+    dk_device device;
+    const int there = dk_device_open_cuda(&device, 0, &why) == 0;
+    if (there) device.close(device.context);
+    *out = (dither_entry){"device", "cuda", there ? "GPU" : why, "", there};
+    return 1;
+}
+
+size_t dither_entry_count(void)
+{
+    return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT + dither_loss_count() +
+           FIXED + 2;
+}
+
+dither_status dither_entry_at(size_t i, dither_entry *out)
+{
+    if (i < dither_method_count()) {
+        const dither_method *m = dither_method_at(i);
+        *out = (dither_entry){"method", m->name, m->summary, m->source, 1};
+        return DITHER_OK;
+    }
+    i -= dither_method_count();
+    if (i < DITHER_ESTIMATOR_COUNT) {
+        *out = (dither_entry){"estimator", dither_estimators[i].name, dither_estimators[i].summary,
+                              dither_estimators[i].source, 1};
+        return DITHER_OK;
+    }
+    i -= DITHER_ESTIMATOR_COUNT;
+    if (i < DK_CODEC_COUNT) {
+        *out = (dither_entry){"codec", dither_codecs[i].name, dither_codecs[i].summary, dither_codecs[i].source, 1};
+        return DITHER_OK;
+    }
+    i -= DK_CODEC_COUNT;
+    if (i < DK_WIRE_COUNT) {
+        *out = (dither_entry){"wire", dither_wires[i].name, dither_wires[i].summary, dither_wires[i].source, 1};
+        return DITHER_OK;
+    }
+    i -= DK_WIRE_COUNT;
+    if (i < dither_loss_count()) {
+        *out = (dither_entry){"loss", dither_loss_name((int)i), dither_loss_summary((int)i), "", 1};
+        return DITHER_OK;
+    }
+    i -= dither_loss_count();
+    if (i < FIXED) {
+        *out = fixed_entries[i];
+        return DITHER_OK;
+    }
+    return i < FIXED + 2 && device_entry(i - FIXED, out) ? DITHER_OK : DITHER_USAGE;
+}

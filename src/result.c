@@ -1,0 +1,38 @@
+#include "result.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+dither_status dither_result_make(const dither_plan *p, const char *device, dither_result **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_result *r = NULL;
+    TRY_ALLOC(r, 1);
+    TRY_ALLOC(r->x, p->features);
+    if (p->classes) {
+        TRY_ALLOC(r->label_values, 2);
+        memcpy(r->label_values, p->label_values, sizeof p->label_values);
+    }
+    r->method = p->method->name;
+    r->estimator = dither_estimators[p->estimator].name;
+    r->codec = dither_codecs[p->codec.kind].name;
+    r->wire = dither_wires[p->codec.wire].name;
+    r->loss = dither_loss_name(p->problem.loss);
+    r->device = device;
+    r->rows = p->rows, r->features = p->features, r->workers = p->workers;
+    r->gamma = dither_plan_gamma(p, 0), r->alpha = p->alpha, r->omega = p->omega;
+    r->L_max = p->smoothness.row_max, r->L = p->smoothness.pooled, r->mu = p->smoothness.mu;
+    *out = r;
+    return DITHER_OK;
+out:
+    dither_result_free(r);
+    return status;
+}
+
+void dither_result_free(dither_result *result)
+{
+    if (!result) return;
+    free(result->x);
+    free(result->label_values);
+    free(result);
+}

@@ -1,0 +1,115 @@
+#include "cholesky.h"
+
+#include <math.h>
+
+#include "sum.h"
+
+#if defined(__x86_64__)
+#define TARGET(isa) __attribute__((target(isa)))
+#endif
+
+/* Eight numbers, in as many registers as the instruction set needs. */
+typedef double lanes __attribute__((vector_size(64), aligned(8), may_alias));
+
+/* c[8][8] += sign * left^T right, `height` rows at a time: as many as the registers hold. Multiply and add stay
+ * separate and r ascends, so the height and the width of the registers don't show in the result. */
+#define DEFINE_TILE(name, attribute, height) \
+    attribute static void name(double *c, int64_t stride, const double *left, const double *right, int64_t depth, \
+                               double sign) \
+    { \
+        for (int top = 0; top < DITHER_TILE; top += (height)) { \
+            lanes sum[height] = {{0}}; \
+            for (int64_t r = 0; r < depth; r++) { \
+                const lanes factor = *(const lanes *)(right + DITHER_TILE * r); \
+                for (int i = 0; i < (height); i++) sum[i] += left[DITHER_TILE * r + top + i] * factor; \
+            } \
+            for (int i = 0; i < (height); i++) *(lanes *)(c + (top + i) * stride) += sign * sum[i]; \
+        } \
+    }
+
+typedef void tile_function(double *, int64_t, const double *, const double *, int64_t, double);
+
+DEFINE_TILE(tile_baseline, , 2)
+#ifdef TARGET
+DEFINE_TILE(tile_avx2, TARGET("avx2"), 4)
+DEFINE_TILE(tile_avx512, TARGET("avx512f"), 8)
+#endif
+
+static tile_function *choose_tile(void)
+{
+#ifdef TARGET
+    if (__builtin_cpu_supports("avx512f")) return tile_avx512;
+    if (__builtin_cpu_supports("avx2")) return tile_avx2;
+#endif
+    return tile_baseline;
+}
+
+void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign)
+{
+    tile_function *const tile = choose_tile();
+    const int64_t band = 8 * DITHER_TILE; /* rows whose panels stay in the cache next to the core */
+#ifdef _OPENMP
+#pragma omp parallel for schedule(dynamic) if (n >= 512)
+#endif
+    for (int64_t top = 0; top < n; top += band) {
+        const int64_t bottom = top + band < n ? top + band : n;
+        for (int64_t j = 0; j < bottom; j += DITHER_TILE)
+            for (int64_t i = j > top ? j : top; i < bottom; i += DITHER_TILE)
+                tile(c + i * stride + j, stride, panels + i * depth, panels + j * depth, depth, sign);
+    }
+}
+
+/* The n x n block at a, n <= DITHER_DEPTH, whose earlier columns have been subtracted already. */
+static int factor_block(double *a, int64_t stride, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double rest = a[i * stride + j];
+            for (int64_t k = 0; k < j; k++) rest -= a[i * stride + k] * a[j * stride + k];
+            if (j < i) {
+                a[i * stride + j] = rest / a[j * stride + j];
+            } else {
+                if (!(rest > 1e-13)) return 0;
+                a[i * stride + i] = sqrt(rest);
+            }
+        }
+    return 1;
+}
+
+/* Rows [0, 8) of a below a factored block: a := a (block^T)^{-1}, also copied to panel[depth][8]. */
+static void solve_rows(const double *block, double *a, int64_t stride, int64_t depth, double *panel)
+{
+    for (int64_t c = 0; c < depth; c++)
+        for (int64_t i = 0; i < DITHER_TILE; i++) panel[DITHER_TILE * c + i] = a[i * stride + c];
+    for (int64_t c = 0; c < depth; c++) {
+        lanes rest = *(const lanes *)(panel + DITHER_TILE * c);
+        for (int64_t k = 0; k < c; k++) rest -= block[c * stride + k] * *(const lanes *)(panel + DITHER_TILE * k);
+        *(lanes *)(panel + DITHER_TILE * c) = rest / block[c * stride + c];
+    }
+    for (int64_t c = 0; c < depth; c++)
+        for (int64_t i = 0; i < DITHER_TILE; i++) a[i * stride + c] = panel[DITHER_TILE * c + i];
+}
+
+/* Right-looking, in blocks of DITHER_DEPTH columns: factor the block on the diagonal, solve for the rows below it,
+ * subtract their outer product from what is left. */
+int dither_cholesky_factor(double *a, int64_t n, double *panels)
+{
+    for (int64_t j = 0; j < n; j += DITHER_DEPTH) {
+        const int64_t depth = n - j < DITHER_DEPTH ? n - j : DITHER_DEPTH, below = j + depth;
+        double *const block = a + j * n + j;
+        if (!factor_block(block, n, depth)) return 0;
+        for (int64_t i = below; i < n; i += DITHER_TILE)
+            solve_rows(block, a + i * n + j, n, depth, panels + (i - below) * depth);
+        dither_rank_update(a + below * n + below, n, n - below, panels, depth, -1.0);
+    }
+    return 1;
+}
+
+void dither_cholesky_solve(const double *factor, int64_t n, double *x)
+{
+    for (int64_t i = 0; i < n; i++) x[i] = (x[i] - dither_dot(factor + i * n, x, i)) / factor[i * n + i];
+    for (int64_t i = n - 1; i >= 0; i--) {
+        x[i] /= factor[i * n + i];
+        for (int64_t k = 0; k < i; k++) x[k] -= x[i] * factor[i * n + k];
+    }
+}

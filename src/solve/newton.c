@@ -1,0 +1,165 @@
+#include "newton.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "losses.h"
+#include "prox.h"
+
+#define LIMIT 500   /* iterations */
+#define NEAR 1e-10  /* decrement / start from where on Newton's method is taken to converge quadratically */
+#define FLOOR 1e-22 /* decrement / start where a step is about the rounding of x */
+#define PATIENCE 3  /* iterations near the minimum that don't halve the gradient; one does on the floor */
+#define TRIALS 60   /* halvings of a step */
+
+dither_status dither_newton_create(dither_objective *objective, dither_newton_system *system,
+                                   const dither_face *face, double smoothness, dither_newton *out,
+                                   dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t d = objective->data->features;
+    *out = (dither_newton){.objective = objective, .system = system, .face = face, .smoothness = smoothness};
+    TRY_ALLOC(out->gradient, d);
+    TRY_ALLOC(out->subgradient, d);
+    TRY_ALLOC(out->direction, d);
+    TRY_ALLOC(out->moved, d);
+    TRY_ALLOC(out->delta, d);
+    TRY_ALLOC(out->best, d);
+    TRY_ALLOC(out->is_free, d);
+    dither_face_project(face, d, out->best);
+    dither_objective_gradient(objective, out->best, out->gradient);
+    out->start = dither_objective_value(objective, out->best);
+out:
+    return status;
+}
+
+void dither_newton_release(dither_newton *newton)
+{
+    free(newton->gradient), free(newton->subgradient), free(newton->direction);
+    free(newton->moved), free(newton->delta), free(newton->best), free(newton->is_free);
+    *newton = (dither_newton){0};
+}
+
+/* Make x the present point. Returns whether a pinned coordinate wants to be free. */
+static int evaluate(dither_newton *newton, const double *x, double *norm)
+{
+    const int64_t d = newton->objective->data->features;
+    dither_objective_gradient(newton->objective, x, newton->gradient);
+    const int outside = dither_face_subgradient(newton->face, d, x, newton->gradient, newton->subgradient, newton->is_free);
+    *norm = sqrt(dither_dot(newton->subgradient, newton->subgradient, d));
+    return outside;
+}
+
+/* x := prox(x - grad/L), L of f with its l2 term */
+static void proximal_step(dither_newton *newton, double *x)
+{
+    const double L = newton->smoothness + newton->objective->l2;
+    dither_face_proximal_step(newton->face, newton->objective->data->features, L, newton->gradient, x);
+}
+
+/* direction = -H_FF^{-1} v_F at the present point. The tolerance of an inexact solve shrinks with the gradient
+ * (Eisenstat and Walker, "Choosing the forcing terms in an inexact Newton method", 1996). */
+static dither_status find_direction(dither_newton *newton, double share, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t d = newton->objective->data->features;
+    const double root = sqrt(share), tolerance = root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root);
+    dither_newton_system_refresh(newton->system, newton->is_free);
+    TRY(dither_newton_system_solve(newton->system, newton->subgradient, tolerance, newton->direction, error));
+    newton->decrement = dither_dot(newton->subgradient, newton->direction, d);
+    newton->step_norm = sqrt(dither_dot(newton->direction, newton->direction, d));
+    for (int64_t c = 0; c < d; c++) newton->direction[c] = -newton->direction[c];
+out:
+    return status;
+}
+
+/* x := x + t p within its face, t = 1, 1/2, ... the first that lowers P by 1e-4 of the slope's promise (Armijo). P is
+ * smooth on the face with gradient v, so P's change is v.delta and a Bregman divergence: no difference of two
+ * values of P. Returns whether such a t was found. */
+static int search_line(dither_newton *newton, int trials, double *x)
+{
+    const int64_t d = newton->objective->data->features;
+    double t = 1;
+    for (int trial = 0; trial < trials; trial++, t /= 2) {
+        dither_face_step(newton->face, d, x, t, newton->direction, newton->moved, newton->delta);
+        const double promise = dither_dot(newton->subgradient, newton->delta, d);
+        if (!(promise < 0)) continue;
+        if (promise + dither_objective_bregman(newton->objective, newton->delta) <= 1e-4 * promise) {
+            memcpy(x, newton->moved, (size_t)d * sizeof *x);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A loss that only tends to its infimum has no minimiser without a regulariser where the rows can be separated. */
+static int is_unbounded(const dither_newton *newton)
+{
+    const dither_objective *objective = newton->objective;
+    return objective->loss == DK_LOSS_logistic && objective->l2 == 0 && newton->face->kind == DK_PROX_NONE &&
+           dither_objective_separated(objective);
+}
+
+/* Near the end of a run. Where P falls for ever in a direction that no single x shows, like for data that can be
+ * separated but for ties, its gradient vanishes while Newton's step does not. */
+static dither_newton_outcome judge(const dither_newton *newton, const double *x)
+{
+    const double size = 1 + sqrt(dither_dot(x, x, newton->objective->data->features));
+    if (newton->norm == 0) return DITHER_NEWTON_REACHED;
+    if (!(newton->decrement <= 1e-13 * newton->start)) return DITHER_NEWTON_STALLED;
+    if (newton->face->kind == DK_PROX_NONE && newton->objective->l2 == 0 && newton->step_norm > 1e-3 * size)
+        return DITHER_NEWTON_UNBOUNDED;
+    return DITHER_NEWTON_REACHED;
+}
+
+/* One Newton step from the present point x, or a proximal gradient step where that gets nowhere. */
+static dither_status advance(dither_newton *newton, double share, double *x, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int smooth = newton->face->kind == DK_PROX_NONE;
+    TRY(find_direction(newton, share, error));
+    if (!search_line(newton, smooth ? TRIALS : TRIALS / 5, x)) proximal_step(newton, x);
+out:
+    return status;
+}
+
+/* Take note of the present point x with that norm. Returns whether the run is at its end. */
+static int is_finished(dither_newton *newton, int polish, double norm, const double *x, int *stalled)
+{
+    const int near = newton->decrement <= NEAR * newton->start;
+    const int patience = newton->decrement <= FLOOR * newton->start ? 1 : PATIENCE;
+    *stalled = near && !(norm < 0.5 * newton->norm) ? *stalled + 1 : 0;
+    if (norm < newton->norm) {
+        newton->norm = norm;
+        memcpy(newton->best, x, (size_t)newton->objective->data->features * sizeof *x);
+    }
+    return norm == 0 || !dk_finite(norm) || *stalled >= patience || (near && !polish);
+}
+
+dither_status dither_newton_minimise(dither_newton *newton, int polish, double *x, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    double first = 0, norm;
+    newton->norm = newton->decrement = INFINITY;
+    for (int iteration = 0, stalled = 0; iteration < LIMIT; iteration++) {
+        const int outside = evaluate(newton, x, &norm);
+        if (iteration == 0) first = norm;
+        if (is_finished(newton, polish, norm, x, &stalled)) break;
+        if (is_unbounded(newton)) {
+            newton->outcome = DITHER_NEWTON_UNBOUNDED;
+            goto out;
+        }
+        if (outside) { /* lets coordinates free; Newton's step is for those that are */
+            proximal_step(newton, x);
+            evaluate(newton, x, &norm);
+        }
+        TRY(advance(newton, norm / first, x, error));
+        newton->iterations++;
+    }
+    memcpy(x, newton->best, (size_t)newton->objective->data->features * sizeof *x);
+    evaluate(newton, x, &norm);
+    newton->outcome = judge(newton, x);
+out:
+    return status;
+}

@@ -1,0 +1,196 @@
+#include "newton_system.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cholesky.h"
+#include "losses.h"
+
+#define CHUNKS 8
+
+dither_status dither_newton_system_create(const dither_objective *objective, dither_newton_system *out,
+                                          dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_data *data = objective->data;
+    const int64_t d = data->features, share = data->nonzeros / (8 * d + 1);
+    *out = (dither_newton_system){.objective = objective, .chunks = share < 1 ? 1 : (share < CHUNKS ? (int)share : CHUNKS)};
+    TRY_ALLOC(out->column_of, d);
+    TRY_ALLOC(out->unknown_of, d);
+    TRY_ALLOC(out->weight, data->rows);
+    TRY_ALLOC(out->bound, d);
+    TRY_ALLOC(out->ridge, d);
+    TRY_ALLOC(out->scale, d);
+    TRY_ALLOC(out->partial, out->chunks * d);
+    TRY_ALLOC(out->work, 6 * d);
+    TRY_ALLOC(out->own_row_start, data->rows + 1);
+    TRY_ALLOC(out->own_column, data->nonzeros);
+    TRY_ALLOC(out->own_value, data->nonzeros);
+    const double smoothness = dither_loss_smoothness(objective->loss) / (double)data->rows;
+    for (int64_t k = 0; k < data->nonzeros; k++)
+        out->bound[data->column[k]] += smoothness * data->value[k] * data->value[k];
+out:
+    return status;
+}
+
+void dither_newton_system_release(dither_newton_system *system)
+{
+    free(system->column_of), free(system->unknown_of);
+    free(system->own_row_start), free(system->own_column), free(system->own_value);
+    free(system->weight), free(system->bound), free(system->ridge), free(system->scale);
+    free(system->matrix), free(system->panels);
+    free(system->partial), free(system->work);
+    *system = (dither_newton_system){0};
+}
+
+static void select_columns(dither_newton_system *system, const unsigned char *is_free)
+{
+    const dither_data *data = system->objective->data;
+    int64_t unknowns = 0, entries = 0;
+    for (int64_t c = 0; c < data->features; c++) {
+        system->unknown_of[c] = is_free[c] ? (int32_t)unknowns : -1;
+        if (is_free[c]) system->column_of[unknowns++] = (int32_t)c;
+    }
+    system->unknowns = unknowns;
+    system->row_start = data->row_start, system->column = data->column, system->value = data->value;
+    if (unknowns == data->features) return;
+    for (int64_t j = 0; j < data->rows; j++) {
+        for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) {
+            const int32_t unknown = system->unknown_of[data->column[k]];
+            if (unknown < 0) continue;
+            system->own_column[entries] = unknown;
+            system->own_value[entries++] = data->value[k];
+        }
+        system->own_row_start[j + 1] = entries;
+    }
+    system->row_start = system->own_row_start;
+    system->column = system->own_column, system->value = system->own_value;
+}
+
+/* Where a loss has no curvature at all and l2 = 0, H may be zero in a direction in which P falls. A millionth of the
+ * largest curvature the column can have keeps Newton's step finite there, and costs it little elsewhere. */
+static void set_ridge(dither_newton_system *system, int flat)
+{
+    const double l2 = system->objective->l2;
+    for (int64_t u = 0; u < system->unknowns; u++)
+        system->ridge[u] = flat && l2 == 0 ? 1e-6 * system->bound[system->column_of[u]] : l2;
+}
+
+void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free)
+{
+    const dither_objective *objective = system->objective;
+    const int64_t rows = objective->data->rows;
+    double *const diagonal = system->work;
+    int flat = 0;
+    select_columns(system, is_free);
+    system->factored = 0;
+    memset(diagonal, 0, (size_t)system->unknowns * sizeof *diagonal);
+    for (int64_t j = 0; j < rows; j++) {
+        const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
+        const double weight = system->weight[j] = curvature / (double)rows;
+        flat |= weight == 0;
+        for (int64_t k = system->row_start[j]; k < system->row_start[j + 1]; k++)
+            diagonal[system->column[k]] += weight * system->value[k] * system->value[k];
+    }
+    set_ridge(system, flat);
+    for (int64_t u = 0; u < system->unknowns; u++) {
+        const double total = diagonal[u] + system->ridge[u];
+        system->scale[u] = total > 0 ? 1.0 / sqrt(total) : 0.0;
+    }
+}
+
+void dither_newton_system_product(dither_newton_system *system, const double *p, double *out)
+{
+    const int64_t rows = system->objective->data->rows, n = system->unknowns;
+    const int chunks = system->chunks;
+#ifdef _OPENMP
+#pragma omp parallel for if (system->row_start[rows] > 500000)
+#endif
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        double *const part = system->partial + chunk * n;
+        memset(part, 0, (size_t)n * sizeof *part);
+        for (int64_t j = rows * chunk / chunks; j < rows * (chunk + 1) / chunks; j++) {
+            const int64_t begin = system->row_start[j], end = system->row_start[j + 1];
+            double dot = 0;
+            for (int64_t k = begin; k < end; k++) dot += system->value[k] * p[system->column[k]];
+            dot *= system->weight[j];
+            for (int64_t k = begin; k < end; k++) part[system->column[k]] += dot * system->value[k];
+        }
+    }
+    for (int64_t u = 0; u < n; u++) {
+        double total = system->ridge[u] * p[u];
+        for (int chunk = 0; chunk < chunks; chunk++) total += system->partial[chunk * n + u];
+        out[u] = total;
+    }
+}
+
+dither_status dither_newton_system_factor(dither_newton_system *system, double shift, int *definite,
+                                          dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t order = dither_padded(system->unknowns);
+    if (order > system->matrix_order) {
+        free(system->matrix), free(system->panels);
+        system->matrix = system->panels = NULL, system->matrix_order = 0;
+        TRY_ALLOC(system->matrix, order * order);
+        TRY_ALLOC(system->panels, order * DITHER_DEPTH);
+        system->matrix_order = order;
+    }
+    dither_hessian_assemble(system, order, shift);
+    *definite = system->factored = dither_cholesky_factor(system->matrix, order, system->panels);
+out:
+    return status;
+}
+
+/* Factor H, with as much added to its diagonal as that takes. Later calls start from the shift that worked. */
+static dither_status factor(dither_newton_system *system, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    for (int attempt = 0, definite; attempt < 10; attempt++) {
+        TRY(dither_newton_system_factor(system, system->shift, &definite, error));
+        if (definite) goto out;
+        system->shift = system->shift > 0 ? 100 * system->shift : 1e-11;
+    }
+    FAIL(DITHER_INTERNAL, "the Hessian of %lld unknowns has no Cholesky factor", (long long)system->unknowns);
+out:
+    return status;
+}
+
+static dither_status solve_dense(dither_newton_system *system, const double *b, double *x, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t n = system->unknowns, order = dither_padded(n);
+    if (!system->factored) TRY(factor(system, error));
+    double *const padded = system->panels; /* free again once the factor is there */
+    for (int64_t u = 0; u < order; u++) padded[u] = u < n ? system->scale[u] * b[u] : 0.0;
+    dither_cholesky_solve(system->matrix, order, padded);
+    for (int64_t u = 0; u < n; u++) x[u] = system->scale[u] * padded[u];
+out:
+    return status;
+}
+
+dither_status dither_newton_system_solve(dither_newton_system *system, const double *rhs, double tolerance,
+                                         double *out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t n = system->unknowns, d = system->objective->data->features;
+    double *const b = system->work, *const x = b + d, *const work = x + d;
+    for (int64_t u = 0; u < n; u++) b[u] = rhs[system->column_of[u]];
+    const int dense_fits = n <= DITHER_DENSE_LIMIT;
+    if (n > 0) {
+        /* as many steps as a factorization costs, and no factorization where it costs few */
+        const double steps = dither_hessian_cost(system) / (4.0 * (double)system->row_start[system->objective->data->rows] + 10.0 * (double)n);
+        int dense = dense_fits && (system->prefer_dense || system->factored || steps < 50);
+        if (!dense) {
+            const int64_t limit = dense_fits && steps < 5000 ? (int64_t)steps : 5000;
+            const int reached = dither_conjugate_gradients(system, b, tolerance, limit, x, work);
+            system->used_gradients = 1;
+            dense = system->prefer_dense = dense_fits && !reached;
+        }
+        if (dense) TRY(solve_dense(system, b, x, error));
+    }
+    for (int64_t c = 0; c < d; c++) out[c] = system->unknown_of[c] < 0 ? 0.0 : x[system->unknown_of[c]];
+out:
+    return status;
+}

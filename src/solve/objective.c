@@ -1,0 +1,81 @@
+#include "objective.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "losses.h"
+
+#define X(name) name##_SMOOTHNESS,
+double dither_loss_smoothness(int loss) { return (const double[]){DITHER_MODELS(X)}[loss]; }
+#undef X
+#define X(name) name##_STRONG,
+double dither_loss_strong(int loss) { return (const double[]){DITHER_MODELS(X)}[loss]; }
+#undef X
+
+dither_status dither_objective_create(const dither_problem *problem, double l2, dither_objective *out,
+                                      dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    *out = (dither_objective){.data = problem->data, .y = problem->y, .loss = problem->loss, .l2 = l2};
+    TRY_ALLOC(out->margin, problem->data->rows);
+    TRY_ALLOC(out->sums, problem->data->features);
+out:
+    return status;
+}
+
+void dither_objective_release(dither_objective *objective)
+{
+    free(objective->margin);
+    free(objective->sums);
+    *objective = (dither_objective){0};
+}
+
+static double row_dot(const dither_data *data, int64_t j, const double *x)
+{
+    double total = 0;
+    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * x[data->column[k]];
+    return total;
+}
+
+void dither_objective_gradient(dither_objective *objective, const double *x, double *gradient)
+{
+    const dither_data *data = objective->data;
+    dither_sum *sums = objective->sums;
+    memset(sums, 0, (size_t)data->features * sizeof *sums);
+    for (int64_t j = 0; j < data->rows; j++) {
+        const double margin = objective->margin[j] = row_dot(data, j, x);
+        const double slope = dk_loss_slope(objective->loss, margin, objective->y[j]);
+        for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++)
+            dither_sum_add(&sums[data->column[k]], slope * data->value[k]);
+    }
+    for (int64_t c = 0; c < data->features; c++)
+        gradient[c] = dither_sum_value(&sums[c]) / (double)data->rows + objective->l2 * x[c];
+}
+
+double dither_objective_value(const dither_objective *objective, const double *x)
+{
+    const dither_data *data = objective->data;
+    dither_sum loss = {0}, square = {0};
+    for (int64_t j = 0; j < data->rows; j++)
+        dither_sum_add(&loss, dk_loss_value(objective->loss, objective->margin[j], objective->y[j]));
+    for (int64_t c = 0; c < data->features; c++) dither_sum_add(&square, x[c] * x[c]);
+    return dither_sum_value(&loss) / (double)data->rows + 0.5 * objective->l2 * dither_sum_value(&square);
+}
+
+double dither_objective_bregman(const dither_objective *objective, const double *delta)
+{
+    const dither_data *data = objective->data;
+    dither_sum total = {0};
+    for (int64_t j = 0; j < data->rows; j++)
+        dither_sum_add(&total, dk_loss_bregman(objective->loss, objective->margin[j], row_dot(data, j, delta),
+                                               objective->y[j]));
+    return dither_sum_value(&total) / (double)data->rows +
+           0.5 * objective->l2 * dither_dot(delta, delta, data->features);
+}
+
+int dither_objective_separated(const dither_objective *objective)
+{
+    for (int64_t j = 0; j < objective->data->rows; j++)
+        if (!(objective->y[j] * objective->margin[j] > 0)) return 0;
+    return 1;
+}

@@ -1,0 +1,39 @@
+/* The smooth part of a problem, f(x) = (1/N) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2. The linear and the quadratic
+ * terms that a regulariser contributes on its face are added by the caller (face.h) or through `l2`. */
+#ifndef DITHER_OBJECTIVE_H
+#define DITHER_OBJECTIVE_H
+
+#include "solve.h"
+#include "sum.h"
+
+typedef struct dither_objective {
+    const dither_data *data; /* N rows, d features; borrowed, like y */
+    const double *y;
+    int loss;
+    double l2;
+    double *margin;   /* N: a_j.x at the x of the last dither_objective_gradient */
+    dither_sum *sums; /* d */
+} dither_objective;
+
+/* The bounds on phi'' that hold for all margins: strong <= phi'' <= smoothness. */
+double dither_loss_smoothness(int loss);
+double dither_loss_strong(int loss);
+
+dither_status dither_objective_create(const dither_problem *problem, double l2, dither_objective *out,
+                                      dither_error *error);
+void dither_objective_release(dither_objective *objective);
+
+/* grad f(x) into gradient[d]; makes x the present point. */
+void dither_objective_gradient(dither_objective *objective, const double *x, double *gradient);
+
+/* f at the present point, which x[d] repeats. */
+double dither_objective_value(const dither_objective *objective, const double *x);
+
+/* f(x + delta) - f(x) - grad f(x).delta >= 0 at the present point x, to a relative accuracy near rounding however
+ * small delta[d] is: what a line search needs where f itself no longer changes. */
+double dither_objective_bregman(const dither_objective *objective, const double *delta);
+
+/* Whether every row has y_j a_j.x > 0 at the present point: then the loss of c x falls for ever as c grows. */
+int dither_objective_separated(const dither_objective *objective);
+
+#endif

@@ -1,0 +1,144 @@
+#include "optimum_cache.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hash.h"
+#include "losses.h"
+
+#define MAGIC UINT64_C(0x3170746f68746964) /* "dithopt1"; other byte orders see another number */
+
+/* All that decides x*. Every field counts eight bytes, so there is no padding. */
+typedef struct key {
+    uint64_t magic, data_hash, y_hash, loss_hash;
+    int64_t rows, features, prox;
+    double l2, prox_a, prox_b;
+} key;
+
+/* The file: this, x[features], and the hash of both. */
+typedef struct header {
+    key key;
+    double fstar, grad_norm, certificate, L_max, L, mu;
+    uint64_t solver; /* index of DITHER_SOLVER_NAMES */
+} header;
+
+static const char *const solver_names[] = DITHER_SOLVER_NAMES;
+#define SOLVERS (sizeof solver_names / sizeof *solver_names)
+
+#define X(name) #name,
+static const char *const loss_names[] = {DITHER_MODELS(X)};
+#undef X
+
+static key key_of(const dither_problem *problem)
+{
+    const dither_data *data = problem->data;
+    const char *loss = loss_names[problem->loss];
+    return (key){.magic = MAGIC,
+                 .data_hash = data->hash,
+                 .y_hash = dither_hash64(0, problem->y, (size_t)data->rows * sizeof *problem->y),
+                 .loss_hash = dither_hash64(0, loss, strlen(loss)),
+                 .rows = data->rows,
+                 .features = data->features,
+                 .prox = problem->prox,
+                 .l2 = problem->l2,
+                 .prox_a = problem->prox_a,
+                 .prox_b = problem->prox_b};
+}
+
+/* Three pieces to one string, or NULL. */
+static char *joined(const char *a, const char *b, const char *c)
+{
+    const size_t length = strlen(a) + strlen(b) + strlen(c) + 1;
+    char *text = malloc(length);
+    if (text) snprintf(text, length, "%s%s%s", a, b, c);
+    return text;
+}
+
+char *dither_optimum_cache_path(const dither_problem *problem)
+{
+    const char *own = getenv("DITHER_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const key k = key_of(problem);
+    char file[40];
+    snprintf(file, sizeof file, "/%016llx.optimum", (unsigned long long)dither_hash64(0, &k, sizeof k));
+    if (own && *own) return joined(own, "", file);
+    if (xdg && *xdg == '/') return joined(xdg, "/dither", file); /* the specification wants relative ones ignored */
+    if (home && *home) return joined(home, "/.cache/dither", file);
+    return NULL;
+}
+
+static uint64_t checksum(const header *h, const double *x)
+{
+    return dither_hash64(dither_hash64(0, h, sizeof *h), x, (size_t)h->key.features * sizeof *x);
+}
+
+int dither_optimum_cache_read(const char *path, const dither_problem *problem, dither_optimum *out)
+{
+    const key expected = key_of(problem);
+    const size_t d = (size_t)problem->data->features;
+    double *const x = malloc((d + 1) * sizeof *x);
+    header h;
+    uint64_t sum = 0;
+    FILE *const file = x ? fopen(path, "rb") : NULL;
+    const int whole = file && fread(&h, sizeof h, 1, file) == 1 && !memcmp(&h.key, &expected, sizeof expected) &&
+                      fread(x, sizeof *x, d, file) == d && fread(&sum, sizeof sum, 1, file) == 1 &&
+                      fgetc(file) == EOF && sum == checksum(&h, x) && h.solver < SOLVERS;
+    if (whole) {
+        memcpy(out->x, x, d * sizeof *x);
+        out->fstar = h.fstar, out->grad_norm = h.grad_norm, out->certificate = h.certificate;
+        out->L_max = h.L_max, out->L = h.L, out->mu = h.mu;
+        out->solver = solver_names[h.solver];
+    }
+    if (file) fclose(file);
+    free(x);
+    return whole;
+}
+
+/* mkdir -p of the folder that `path` is in; what fails shows when the file is opened. */
+static void make_folders(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        mkdir(path, 0777);
+        *slash = '/';
+    }
+}
+
+static int write_all(int descriptor, const header *h, const double *x)
+{
+    const uint64_t sum = checksum(h, x);
+    const size_t d = (size_t)h->key.features;
+    FILE *const file = fdopen(descriptor, "wb");
+    if (!file) {
+        close(descriptor);
+        return 0;
+    }
+    int good = fwrite(h, sizeof *h, 1, file) == 1 && fwrite(x, sizeof *x, d, file) == d &&
+               fwrite(&sum, sizeof sum, 1, file) == 1;
+    good = !fflush(file) && !fsync(descriptor) && good;
+    return !fclose(file) && good;
+}
+
+int dither_optimum_cache_write(const char *path, const dither_problem *problem, const dither_optimum *optimum)
+{
+    header h = {.key = key_of(problem),
+                .fstar = optimum->fstar,
+                .grad_norm = optimum->grad_norm,
+                .certificate = optimum->certificate,
+                .L_max = optimum->L_max,
+                .L = optimum->L,
+                .mu = optimum->mu};
+    while (h.solver < SOLVERS && strcmp(solver_names[h.solver], optimum->solver)) h.solver++;
+    char *const temporary = joined(path, ".XXXXXX", "");
+    if (!temporary) return 0;
+    make_folders(temporary);
+    const int descriptor = mkstemp(temporary); /* several processes may solve the same problem at once */
+    int good = descriptor >= 0 && write_all(descriptor, &h, optimum->x);
+    good = good && !rename(temporary, path);
+    if (descriptor >= 0 && !good) unlink(temporary);
+    free(temporary);
+    return good;
+}

@@ -1,0 +1,132 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lanczos.h"
+#include "losses.h"
+#include "newton_system.h"
+
+/* A^T A or A A^T, whichever is smaller, for the rows [begin, end). Both have the same largest eigenvalue. */
+typedef struct gram {
+    const dither_data *data;
+    int64_t begin, end;
+    double *sum; /* d: A^T q of the second */
+} gram;
+
+static double row_dot(const dither_data *data, int64_t j, const double *x)
+{
+    double total = 0;
+    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * x[data->column[k]];
+    return total;
+}
+
+static void row_add(const dither_data *data, int64_t j, double factor, double *x)
+{
+    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) x[data->column[k]] += factor * data->value[k];
+}
+
+/* out[d] = A^T A q */
+static void apply_columns(void *context, const double *q, double *out)
+{
+    const gram *g = context;
+    memset(out, 0, (size_t)g->data->features * sizeof *out);
+    for (int64_t j = g->begin; j < g->end; j++) row_add(g->data, j, row_dot(g->data, j, q), out);
+}
+
+/* out[rows] = A A^T q. Only the columns that these rows touch are cleared: a shard of few rows costs little however
+ * many features there are. */
+static void apply_rows(void *context, const double *q, double *out)
+{
+    const gram *g = context;
+    const dither_data *data = g->data;
+    for (int64_t k = data->row_start[g->begin]; k < data->row_start[g->end]; k++) g->sum[data->column[k]] = 0;
+    for (int64_t j = g->begin; j < g->end; j++) row_add(data, j, q[j - g->begin], g->sum);
+    for (int64_t j = g->begin; j < g->end; j++) out[j - g->begin] = row_dot(data, j, g->sum);
+}
+
+static double row_square(const dither_data *data, int64_t j)
+{
+    double total = 0;
+    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * data->value[k];
+    return total;
+}
+
+dither_status dither_gram_norm(const dither_data *data, int64_t begin, int64_t end, double *out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    gram g = {.data = data, .begin = begin, .end = end};
+    const int64_t rows = end - begin;
+    double trace = 0, norm = 0;
+    *out = 0;
+    for (int64_t j = begin; j < end; j++) trace += row_square(data, j);
+    if (!dk_finite(trace)) FAIL(DITHER_BAD_DATA, "the squares of the features overflow: scale the features");
+    if (rows <= 1 || data->features == 1) {
+        *out = rows > 0 ? trace / (double)rows : 0;
+    } else {
+        const int by_rows = rows < data->features;
+        if (by_rows) TRY_ALLOC(g.sum, data->features);
+        TRY(dither_lanczos_bound(by_rows ? rows : data->features, by_rows ? apply_rows : apply_columns, &g,
+                                 trace * (1 + 1e-12), &norm, error));
+        *out = norm / (double)rows;
+    }
+out:
+    free(g.sum);
+    return status;
+}
+
+/* ---- the strong convexity of least squares ---- */
+
+/* out[d] = (A^T A / N)^{-1} q */
+static void apply_inverse(void *context, const double *q, double *out)
+{
+    dither_newton_system_solve(context, q, 0, out, NULL); /* has its factor, so it can't fail */
+}
+
+/* *out = the smallest eigenvalue of the Hessian of a loss with constant curvature, without l2, from below within 1 %:
+ * one over the largest of the inverse. The shift of the scaled diagonal leaves room for the rounding of the factor;
+ * what is singular with it counts as 0. */
+static dither_status least_curvature(const dither_problem *problem, double *out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t d = problem->data->features;
+    dither_objective objective = {0};
+    dither_newton_system system = {0};
+    unsigned char *all = NULL;
+    double largest = 0;
+    int definite;
+    *out = 0;
+    if (problem->data->rows < d || d > DITHER_DENSE_LIMIT) goto out;
+    TRY_ALLOC(all, d);
+    memset(all, 1, (size_t)d);
+    TRY(dither_objective_create(problem, 0, &objective, error));
+    TRY(dither_newton_system_create(&objective, &system, error));
+    dither_newton_system_refresh(&system, all);
+    TRY(dither_newton_system_factor(&system, -1e-10, &definite, error));
+    if (!definite) goto out;
+    TRY(dither_lanczos_bound(d, apply_inverse, &system, INFINITY, &largest, error));
+    *out = 1 / largest;
+out:
+    dither_newton_system_release(&system);
+    dither_objective_release(&objective);
+    free(all);
+    return status;
+}
+
+dither_status dither_smoothness_find(const dither_problem *problem, dither_smoothness *out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_data *data = problem->data;
+    const double smoothness = dither_loss_smoothness(problem->loss), strong = dither_loss_strong(problem->loss);
+    double largest = 0, pooled = 0, least = 0;
+    for (int64_t j = 0; j < data->rows; j++) {
+        const double square = row_square(data, j);
+        largest = square > largest ? square : largest;
+    }
+    TRY(dither_gram_norm(data, 0, data->rows, &pooled, error));
+    if (strong > 0 && strong == smoothness) TRY(least_curvature(problem, &least, error));
+    out->row_max = smoothness * largest + problem->l2;
+    out->pooled = smoothness * pooled + problem->l2;
+    out->mu = problem->l2 + least;
+out:
+    return status;
+}
