@@ -116,7 +116,8 @@ typedef int (*dither_observer)(void *user, const dither_point *point);
 
 typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
-    const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer" */
+    const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
+                         "diverged" */
     int64_t rows, features, workers, iterations;
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
     double certificate;      /* bound on P(reference) - P*, NaN when mu = 0 */
@@ -129,8 +130,8 @@ typedef struct dither_result {
     double *label_values; /* the two label values that mean -1 and +1; NULL for regression */
 } dither_result;
 
-/* Train on `data` as `options` say. On DITHER_DIVERGED *out still holds the last state; on any other error it is
- * NULL. `observer` may be NULL. */
+/* Train on `data` as `options` say. On DITHER_DIVERGED *out holds the last state, if it could be read; on any other
+ * error it is NULL. `observer` may be NULL. */
 DITHER_API dither_status dither_train(const dither_data *data, const dither_options *options,
                                       dither_observer observer, void *user, dither_result **out,
                                       dither_error *error);

@@ -22,6 +22,15 @@ typedef struct dk_scaler {
     int32_t levels;
 } dk_scaler;
 
+/* not a compound literal: nvcc 13.0 can't compile those in device code */
+HD dk_scaler dk_scaler_make(float pre, float mul, float unit, float post, int32_t levels)
+{
+    dk_scaler k;
+    k.pre = pre, k.mul = mul, k.unit = unit, k.post = post, k.levels = levels;
+    return k;
+}
+
+#define DK_HOST_SQRT(x) __builtin_sqrt(x)
 /* sqrt of IEEE 754, correctly rounded on every device */
 #ifdef __CUDACC__
 #define DK_SQRT(x) __dsqrt_rn(x)
@@ -52,7 +61,7 @@ HD float dk_scale_of(int stat, double v) { return dk_round_up(stat == DK_STAT_SU
 #define DK_NO_SYMBOLS(name) \
     HD int name##_stat(const dk_codec *c) { return (void)c, DK_STAT_NONE; } \
     HD int64_t name##_symbols(const dk_codec *c) { return (void)c, 0; } \
-    HD dk_scaler name##_scaler(const dk_codec *c, float scale) { return (void)c, (void)scale, (dk_scaler){0, 0, 0, 0, 0}; } \
+    HD dk_scaler name##_scaler(const dk_codec *c, float scale) { return (void)c, (void)scale, dk_scaler_make(0, 0, 0, 0, 0); } \
     HD uint32_t name##_quantize(const dk_scaler *k, float v, uint32_t r) { return (void)k, (void)v, r; } \
     HD float name##_value(const dk_scaler *k, uint32_t symbol) { return (void)k, (float)symbol; }
 
@@ -60,6 +69,10 @@ HD float dk_scale_of(int stat, double v) { return dk_round_up(stat == DK_STAT_SU
 
 #define X(name) case DK_CODEC_##name: return name##_FORM;
 HD int dk_codec_form(int kind) { switch (kind) { DITHER_CODECS(X) } return 0; }
+#undef X
+/* host code, in C and in CUDA */
+#define X(name) case DK_CODEC_##name: return name##_FORM == DK_FORM_GATHER;
+static inline int dk_codec_is_gather(int kind) { switch (kind) { DITHER_CODECS(X) } return 0; }
 #undef X
 #define X(name) case DK_CODEC_##name: return name##_stat(c);
 HD int dk_codec_stat(int kind, const dk_codec *c) { switch (kind) { DITHER_CODECS(X) } return 0; }
@@ -71,7 +84,7 @@ HD int64_t dk_codec_symbols(int kind, const dk_codec *c) { switch (kind) { DITHE
 HD dk_scaler dk_codec_scaler(int kind, const dk_codec *c, float scale)
 {
     switch (kind) { DITHER_CODECS(X) }
-    return (dk_scaler){0, 0, 0, 0, 0};
+    return dk_scaler_make(0, 0, 0, 0, 0);
 }
 #undef X
 #define X(name) case DK_CODEC_##name: return name##_quantize(k, v, r);

@@ -18,8 +18,9 @@ HD REAL FN(row_margin)(const dk_rank *k, int64_t row)
 }
 
 /* rows drawn with replacement, stream DK_STREAM_SAMPLE, word q for the q-th draw */
-BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w, int64_t *picked)
+BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w)
 {
+    int64_t *picked = k->picked + (int64_t)w * k->batch;
     const int64_t begin = k->worker_row[w], m = k->worker_row[w + 1] - begin;
     const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_SAMPLE), seed = k->seed;
     EACH(q, (k->batch + 3) / 4)
@@ -29,17 +30,18 @@ BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w, int64_t *pic
     EACH_END
 }
 
-/* g = mu_i + l2 x, or l2 x without a table */
-BODY void FN(gradient_dense)(const dk_rank *k, int w, REAL *g)
+/* g = mu_i + l2 x, or l2 x without a table, for the coordinates [begin, end) */
+BODY void FN(gradient_dense)(const dk_rank *k, int w, int64_t begin, int64_t end)
 {
-    const REAL *x = (const REAL *)k->x, *mu = (const REAL *)k->mu + w * k->stride;
+    REAL *DK_RESTRICT g = (REAL *)k->gradient + w * k->stride + begin;
+    const REAL *x = (const REAL *)k->x + begin, *mu = (const REAL *)k->mu + w * k->stride + begin;
     const REAL l2 = (REAL)k->l2;
     if (k->snapshot) {
-        EACH(c, k->d)
+        EACH(c, end - begin)
             g[c] = mu[c] + l2 * x[c];
         EACH_END
     } else {
-        EACH(c, k->d)
+        EACH(c, end - begin)
             g[c] = l2 * x[c];
         EACH_END
     }
@@ -71,14 +73,12 @@ BODY void FN(table_update)(const dk_rank *k, int w, const int64_t *picked, const
     }
 }
 
-BODY void FN(gradient_sampled)(const dk_rank *k, const dk_round *r, int w)
+/* phi' of the drawn rows at x, and its change against the table */
+BODY void FN(draw_slopes)(const dk_rank *k, int w)
 {
-    int64_t *picked = k->picked + (int64_t)w * k->batch;
+    const int64_t *picked = k->picked + (int64_t)w * k->batch;
     double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
     const REAL *table = (const REAL *)k->table;
-    REAL *g = (REAL *)k->gradient + w * k->stride;
-    const REAL share = (REAL)(k->weight[w] / k->batch);
-    FN(draw_rows)(k, r, w, picked);
     EACH_OCTET(q, k->batch)
         const REAL z = FN(row_margin)(k, picked[q]);
         OCTET_ONCE
@@ -88,7 +88,15 @@ BODY void FN(gradient_sampled)(const dk_rank *k, const dk_round *r, int w)
             change[q] = k->snapshot ? (double)((REAL)now - table[picked[q]]) : now;
         }
     EACH_END
-    FN(gradient_dense)(k, w, g);
+}
+
+/* g += (weight_i / b) sum of change_q a_q; then the table, for SAGA */
+BODY void FN(gradient_add_drawn)(const dk_rank *k, int w)
+{
+    const int64_t *picked = k->picked + (int64_t)w * k->batch;
+    const double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
+    REAL *g = (REAL *)k->gradient + w * k->stride;
+    const REAL share = (REAL)(k->weight[w] / k->batch);
     for (int q = 0; q < k->batch; q++) FN(add_row)(k, picked[q], (REAL)change[q] * share, g);
     if (k->saga) FN(table_update)(k, w, picked, slope);
 }

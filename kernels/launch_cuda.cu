@@ -1,7 +1,114 @@
+/* The CUDA driver: the bodies as thread blocks of DK_THREADS, one launch for all workers of the rank. Everything is
+ * queued on one stream; only download waits. */
+#include <stdio.h>
+#include <stdlib.h>
 #include "kernels.h"
+#include "losses.h"
+#include "pick.h"
+#include "prox.h"
+#include "tile.h"
+
+#define REAL double
+#define FN(name) name##_f64
+#include "bodies.inl"
+#include "loops_cuda.inl"
+#undef REAL
+#undef FN
+#define REAL float
+#define FN(name) name##_f32
+#include "bodies.inl"
+#include "loops_cuda.inl"
+
+typedef struct dk_cuda {
+    int ordinal;
+    cudaStream_t stream;
+} dk_cuda;
+
+static cudaStream_t stream_of(void *context) { return ((dk_cuda *)context)->stream; }
+
+static int cuda_alloc(void *context, size_t bytes, void **out)
+{
+    const size_t some = bytes ? bytes : 1;
+    *out = NULL;
+    cudaError_t e = cudaMalloc(out, some);
+    if (e == cudaSuccess) e = cudaMemsetAsync(*out, 0, some, stream_of(context));
+    return (int)e;
+}
+
+static void cuda_release(void *context, void *memory)
+{
+    (void)context;
+    cudaFree(memory);
+}
+
+static int cuda_upload(void *context, void *to, const void *from, size_t bytes)
+{
+    const cudaError_t e = cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(context));
+    return (int)(e != cudaSuccess ? e : cudaStreamSynchronize(stream_of(context)));
+}
+
+static int cuda_download(void *context, void *to, const void *from, size_t bytes)
+{
+    const cudaError_t e = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_of(context));
+    return (int)(e != cudaSuccess ? e : cudaStreamSynchronize(stream_of(context)));
+}
+
+static int cuda_work(void *context, const dk_rank *k, const dk_round *r, int stages)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? work_f32(s, k, r, stages) : work_f64(s, k, r, stages));
+}
+
+static int cuda_refresh(void *context, const dk_rank *k, void *table, void *out, int keep_table)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? refresh_f32(s, k, (float *)table, (float *)out, keep_table)
+                           : refresh_f64(s, k, (double *)table, (double *)out, keep_table));
+}
+
+static int cuda_step(void *context, const dk_rank *k, const dk_round *r)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? step_f32(s, k, r) : step_f64(s, k, r));
+}
+
+static int cuda_evaluate(void *context, const dk_rank *k)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? evaluate_f32(s, k) : evaluate_f64(s, k));
+}
+
+static const char *cuda_explain(void *context, int code)
+{
+    (void)context;
+    return cudaGetErrorString((cudaError_t)code);
+}
+
+static void cuda_close(void *context)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    cudaStreamDestroy(cuda->stream);
+    free(cuda);
+}
+
 extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
 {
-    (void)out, (void)ordinal;
-    *why = "x";
-    return 1;
+    int devices = 0;
+    cudaError_t e = cudaGetDeviceCount(&devices);
+    *why = cudaGetErrorString(e);
+    if (e != cudaSuccess) return (int)e;
+    if (ordinal >= devices) return *why = "there are fewer GPUs", (int)cudaErrorInvalidDevice;
+    dk_cuda *cuda = (dk_cuda *)calloc(1, sizeof *cuda);
+    if (!cuda) return *why = "out of memory", (int)cudaErrorMemoryAllocation;
+    cuda->ordinal = ordinal;
+    e = cudaSetDevice(ordinal);
+    if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
+    if (e != cudaSuccess) {
+        free(cuda);
+        return *why = cudaGetErrorString(e), (int)e;
+    }
+    dk_device device = {"cuda",    cuda,         cuda_alloc, cuda_release,  cuda_upload,  cuda_download,
+                        cuda_work, cuda_refresh, cuda_step,  cuda_evaluate, cuda_explain, cuda_close};
+    *out = device;
+    return 0;
 }

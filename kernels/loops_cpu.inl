@@ -11,23 +11,58 @@ static void FN(encode_split_blocks)(const dk_cpu *cpu, const dk_rank *k)
     for (int64_t e = 0; e < k->count * blocks; e++) FN(encode_block_scale)(k, (int)(e / blocks), e % blocks);
 }
 
-static void FN(worker_gradient)(const dk_rank *k, const dk_round *r, int w, int stages)
+/* The rows of one worker's batch lie anywhere: ask for them while another worker's are being used. */
+static void FN(prefetch_rows)(const dk_rank *k, int w)
 {
-    if (stages & DK_GRADIENT_SAMPLED) FN(gradient_sampled)(k, r, w);
-    if (stages & DK_GRADIENT_DENSE) FN(gradient_dense)(k, w, (REAL *)k->gradient + w * k->stride);
+    enum { LINES = 8 };
+    const int64_t *picked = k->picked + (int64_t)w * k->batch;
+    for (int q = 0; q < k->batch && q < 16; q++) {
+        const int64_t begin = k->row_start[picked[q]], length = k->row_start[picked[q] + 1] - begin;
+        const char *column = (const char *)(k->column + begin), *value = (const char *)((const REAL *)k->value + begin);
+        for (int line = 0; line < LINES && line * 64 < length * (int64_t)sizeof(REAL); line++) {
+            __builtin_prefetch(value + 64 * line);
+            if (line * 64 < length * 4) __builtin_prefetch(column + 64 * line);
+        }
+        __builtin_prefetch(k->label + picked[q]);
+        if (k->snapshot) __builtin_prefetch((const REAL *)k->table + picked[q]);
+    }
+}
+
+static void FN(worker_gradient)(const dk_rank *k, int w, int stages)
+{
+    if (stages & DK_GRADIENT_SAMPLED) FN(draw_slopes)(k, w);
+    FN(gradient_dense)(k, w, 0, k->d);
+    if (stages & DK_GRADIENT_SAMPLED) FN(gradient_add_drawn)(k, w);
+}
+
+/* Gradients of all workers, and their messages where a worker's are few tiles. */
+static void FN(worker_loop)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages, int64_t tiles,
+                            int64_t units)
+{
+    const int sampled = stages & DK_GRADIENT_SAMPLED, gradient = sampled || stages & DK_GRADIENT_DENSE;
+#pragma omp parallel num_threads(cpu_threads(cpu, units))
+    {
+        if (sampled) {
+#pragma omp for schedule(static) nowait
+            for (int w = 0; w < k->count; w++) {
+                FN(draw_rows)(k, r, w);
+                FN(prefetch_rows)(k, w);
+            }
+        }
+#pragma omp for schedule(static)
+        for (int w = 0; w < k->count; w++) {
+            if (gradient) FN(worker_gradient)(k, w, stages);
+            for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(k, r, w, tile);
+        }
+    }
 }
 
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const int64_t tiles = k->layout.tiles;
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
-    const int together = k->layout.tiles_per_block == 1 && tiles <= 4;
-    const int encode = stages & DK_ENCODE;
-#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
-    for (int w = 0; w < k->count; w++) {
-        FN(worker_gradient)(k, r, w, stages);
-        for (int64_t tile = 0; encode && together && tile < tiles; tile++) FN(encode_tile)(k, r, w, tile);
-    }
+    const int together = k->layout.tiles_per_block == 1 && tiles <= 4, encode = stages & DK_ENCODE;
+    FN(worker_loop)(cpu, k, r, stages, encode && together ? tiles : 0, units);
     if (!encode || together) return;
     FN(encode_split_blocks)(cpu, k);
 #pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
@@ -51,7 +86,7 @@ static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *
 static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
 {
     const int64_t tiles = k->layout.tiles;
-    if (dk_codec_form(k->codec.kind) == DK_FORM_GATHER) {
+    if (dk_codec_is_gather(k->codec.kind)) {
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }

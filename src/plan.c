@@ -75,22 +75,19 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
         .mu = p->smoothness.mu};
-    p->alpha = 1 / (1 + p->omega);
-    if (strcmp(o->alpha, "theory"))
-        TRY(dither_parse_real("--alpha", o->alpha, 0, 1e300, &p->alpha, error));
-    if (!p->memory) p->alpha = 0;
-    const char *g = o->gamma;
-    const size_t length = strlen(g);
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
-    if (!strcmp(g, "theory")) {
-        p->gamma = p->method->theory(&facts);
-    } else if (!strcmp(g, "practical")) {
-        p->gamma = dither_gamma_practical(&facts);
-    } else if (g[0] == 'x' && length > 1) {
-        TRY(dither_parse_real("--gamma x", g + 1, 1e-300, 1e300, &p->gamma, error));
-        p->gamma /= facts.L_max;
-    } else {
-        TRY(dither_parse_real("--gamma", g, 1e-300, 1e300, &p->gamma, error));
+    int theory;
+    TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));
+    if (theory) p->alpha = 1 / (1 + p->omega);
+    if (!p->memory) p->alpha = 0;
+    dither_gamma_rule rule;
+    double value;
+    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
+    switch (rule) {
+    case DITHER_GAMMA_NUMBER: p->gamma = value; break;
+    case DITHER_GAMMA_OVER_L_MAX: p->gamma = value / facts.L_max; break;
+    case DITHER_GAMMA_THEORY: p->gamma = p->method->theory(&facts); break;
+    case DITHER_GAMMA_PRACTICAL: p->gamma = dither_gamma_practical(&facts); break;
     }
 out:
     return status;
@@ -124,11 +121,7 @@ static dither_status choose_stops(dither_plan *p, dither_error *error)
     p->stop_seconds = o->max_seconds_set ? o->max_seconds : INFINITY;
     p->stop_gap = o->target_gap_set ? o->target_gap : (none && reference ? 1e-12 : 0);
     if (o->target_gap_set && !reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
-    if (strcmp(o->trace_every, "auto")) {
-        double every = 0;
-        TRY(dither_parse_real("--trace-every", o->trace_every, 1, 1e15, &every, error));
-        p->trace_every = (int64_t)every;
-    }
+    TRY(dither_parse_trace_every(o->trace_every, &p->trace_every, error));
 out:
     return status;
 }

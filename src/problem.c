@@ -43,6 +43,7 @@ dither_status dither_problem_make(const dither_data *data, const dither_options 
     return DITHER_OK;
 out:
     free(y);
+    out->y = NULL;
     return status;
 }
 

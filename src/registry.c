@@ -37,11 +37,11 @@ static const dither_entry fixed_entries[] = {
     {"prox", "elastic:X,Y", "R = X ||x||_1 + (Y/2) ||x||^2", "", 1},
     {"prox", "box:A,B", "A <= x_c <= B", "", 1},
     {"prox", "ball:R", "||x|| <= R", "", 1},
-    {"feature", "openmp", HAVE_OPENMP ? "CPU threads" : "absent: one CPU thread (build with OpenMP)", "", HAVE_OPENMP},
-    {"feature", "gz", HAVE_ZLIB ? "reads .gz" : "absent: install zlib1g-dev and build again", "", HAVE_ZLIB},
-    {"feature", "bz2", HAVE_BZIP2 ? "reads .bz2" : "absent: install libbz2-dev and build again", "", HAVE_BZIP2},
-    {"feature", "xz", HAVE_LZMA ? "reads .xz" : "absent: install liblzma-dev and build again", "", HAVE_LZMA},
-    {"feature", "cuda", HAVE_CUDA ? "GPU driver" : "absent: install the CUDA toolkit and build again", "", HAVE_CUDA},
+    {"feature", "openmp", HAVE_OPENMP ? "CPU threads" : "one CPU thread (build with OpenMP)", "", HAVE_OPENMP},
+    {"feature", "gz", HAVE_ZLIB ? "reads .gz" : "install zlib1g-dev and build again", "", HAVE_ZLIB},
+    {"feature", "bz2", HAVE_BZIP2 ? "reads .bz2" : "install libbz2-dev and build again", "", HAVE_BZIP2},
+    {"feature", "xz", HAVE_LZMA ? "reads .xz" : "install liblzma-dev and build again", "", HAVE_LZMA},
+    {"feature", "cuda", HAVE_CUDA ? "GPU driver" : "install the CUDA toolkit and build again", "", HAVE_CUDA},
 };
 enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };
 

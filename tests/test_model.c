@@ -179,7 +179,8 @@ static void test_foreign_data(void **state)
     const int32_t column[2] = {0, 6}, inside[2] = {0, 1};
     const double known[2] = {1, 2}, unknown[2] = {1, 0};
     expect_score_refused(model, unit_rows(2, 7, column, known), "row 2 has feature 7; the model has 5 features");
-    expect_score_refused(model, unit_rows(2, 5, inside, unknown), "row 2 has label 0; the model knows the labels 1 and 2");
+    expect_score_refused(model, unit_rows(2, 5, inside, unknown),
+                         "row 2 has label 0; the model knows the labels 1 and 2");
     dither_score score;
     dither_data *wide = unit_rows(2, 100, inside, known); /* declared wider, but nothing is used beyond */
     assert_int_equal(dither_model_score(model, wide, &score, NULL), DITHER_OK);

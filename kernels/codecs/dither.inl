@@ -52,7 +52,7 @@ HD float dither_value(const dk_scaler *k, uint32_t symbol)
 static inline double dither_omega(const dk_codec *c, int64_t d)
 {
     const double s = c->levels, dd = (double)d;
-    if (c->norm == 0) return (DK_SQRT(1 + (dd - 1) / (s * s)) - 1) / 2;
-    const double q = c->norm == 2 ? DK_SQRT(dd) : dd;
+    if (c->norm == 0) return (DK_HOST_SQRT(1 + (dd - 1) / (s * s)) - 1) / 2;
+    const double q = c->norm == 2 ? DK_HOST_SQRT(dd) : dd;
     return s <= q / 2 ? q / s - 1 : q * q / (4 * s * s);
 }

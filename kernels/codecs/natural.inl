@@ -11,7 +11,7 @@ HD int natural_stat(const dk_codec *c) { return (void)c, DK_STAT_NONE; }
 HD int64_t natural_symbols(const dk_codec *c) { return (void)c, 512; }
 HD dk_scaler natural_scaler(const dk_codec *c, float scale)
 {
-    return (void)c, (void)scale, (dk_scaler){1, 1, 1, 1, 0};
+    return (void)c, (void)scale, dk_scaler_make(1, 1, 1, 1, 0);
 }
 
 HD uint32_t natural_quantize(const dk_scaler *k, float v, uint32_t r)

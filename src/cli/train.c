@@ -42,7 +42,7 @@ static int observe(void *user, const dither_point *point)
 {
     training *t = user;
     cli_interrupt_arm(); /* from now on there is something to write */
-    if (t->trace.stream) t->observed = cli_trace_add(&t->trace, point, &t->observer_error);
+    if (t->trace.stream && t->observed == DITHER_OK) t->observed = cli_trace_add(&t->trace, point, &t->observer_error);
     cli_progress_update(t->progress, point);
     return t->observed != DITHER_OK || cli_interrupt_signal();
 }

@@ -72,9 +72,8 @@ static inline int convert_fast(uint64_t mantissa, int64_t exponent, double *out)
 #ifdef __SIZEOF_INT128__
 __extension__ typedef unsigned __int128 wide;
 
-/* mantissa 10^exponent = q 2^shift with an integer q of more than 53 bits, exact or with `inexact` telling that
- * something between 0 and 1 is missing; then one rounding by hand. It's for the 17 to 19 digits that print a double
- * in full, where strtod takes six times as long. */
+/* mantissa 10^exponent as q 2^k with an integer q of more than 53 bits, or a little more when `inexact`, then rounded
+ * once by hand. For the 17 to 19 digits that print a double in full, where strtod takes six times as long. */
 static int convert_wide(uint64_t mantissa, int64_t exponent, double *out)
 {
     if (mantissa == 0 || exponent < -27 || exponent > 27) return 0; /* 5^27 < 2^63 < 5^28 */
@@ -86,7 +85,7 @@ static int convert_wide(uint64_t mantissa, int64_t exponent, double *out)
     const int inexact = exponent < 0 && q * five != dividend;
     const int high = (q >> 64) != 0;
     const int bits = high ? 128 - __builtin_clzll((uint64_t)(q >> 64)) : 64 - __builtin_clzll((uint64_t)q);
-    if (bits < 55) return 0;
+    if (bits < 54) return 0; /* only if convert_fast() left it, which it doesn't where FLT_EVAL_METHOD is 0 */
     const int dropped = bits - 53;
     const wide rest = q & (((wide)1 << dropped) - 1), half = (wide)1 << (dropped - 1);
     uint64_t kept = (uint64_t)(q >> dropped);

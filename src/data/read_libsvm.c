@@ -59,7 +59,7 @@ static dither_status number_fault(const reader *r, const char *at, dither_number
     case DITHER_NUMBER_INFINITE: return fault(r, at, "the %s is infinite; it must be a finite number", what);
     case DITHER_NUMBER_OVERFLOW: return fault(r, at, "the %s is too large; a double ends at 1.8e308", what);
     case DITHER_NUMBER_HEX: return fault(r, at, "hexadecimal %s; write it in decimal", what);
-    case DITHER_NUMBER_EXPONENT: return fault(r, at, "the %s has an exponent without digits; write as 1e5", what);
+    case DITHER_NUMBER_EXPONENT: return fault(r, at, "the %s has an exponent without digits; write it as in 1e5", what);
     default: return stray_fault(r, at, *what == 'l' ? "a row starts with its label, a number"
                                                     : "a number belongs here");
     }
@@ -73,7 +73,7 @@ static dither_status label_fault(const reader *r, const char *at)
     if (*at == ':' || (kind == DITHER_NUMBER_OK && *p == ':'))
         return fault(r, at, "the row has no label; write label index:value ...");
     if (kind != DITHER_NUMBER_OK) return number_fault(r, at, kind, "label");
-    return stray_fault(r, p, "a blank follows the label");
+    return stray_fault(r, p, "a blank must follow the label");
 }
 
 /* `digits` is where the index starts, `p` the first byte behind it. */
@@ -82,7 +82,10 @@ static dither_status index_fault(const reader *r, const char *digits, const char
     int64_t index = 0;
     for (const char *d = digits; d < p && index <= INT32_MAX; d++) index = 10 * index + digit_of(*d);
     const int shown = (int)(p - digits < 40 ? p - digits : 40);
-    if (index > INT32_MAX || p - digits > INDEX_DIGITS)
+    if (p - digits > INDEX_DIGITS && index <= INT32_MAX)
+        return fault(r, digits, "index %.*s has more than %d digits; write it without leading zeros", shown, digits,
+                     INDEX_DIGITS);
+    if (index > INT32_MAX)
         return fault(r, digits, "index %.*s is too large; indices are at most %d", shown, digits, INT32_MAX);
     if (index == 0) return fault(r, digits, "index 0; indices start from 1");
     if (is_blank(*p)) {
@@ -103,7 +106,7 @@ static dither_status index_fault(const reader *r, const char *digits, const char
 static dither_status entry_fault(const reader *r, const char *at, int64_t previous)
 {
     const char *p = at;
-    if (!is_blank(at[-1])) return stray_fault(r, at, "a blank follows the value");
+    if (!is_blank(at[-1])) return stray_fault(r, at, "a blank must follow the value");
     if (*p == ':') return fault(r, p, "no index before ':'; write index:value");
     if (*p == '-' && digit_of(p[1]) <= 9) return fault(r, p, "negative index; indices start from 1");
     if (!strncmp(p, "qid:", 4)) return fault(r, p, "qid: is not supported; take the query ids out");

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* floor(u m / 2^64), m < 2^63, without a 128-bit type */
-static uint64_t scale_down(uint64_t u, uint64_t m)
+uint64_t dither_scale_down(uint64_t u, uint64_t m)
 {
     const uint64_t u0 = (uint32_t)u, u1 = u >> 32, m0 = (uint32_t)m, m1 = m >> 32;
     const uint64_t middle = u1 * m0 + (u0 * m0 >> 32);
@@ -21,7 +20,7 @@ static void draw_order(int64_t *order, int64_t rows, uint64_t seed)
     for (int64_t t = 0; t + 1 < rows; t++) {
         const dk_words words = dk_philox(seed, subsequence, (uint64_t)t >> 1);
         const uint64_t u = words.w[2 * (t & 1)] | (uint64_t)words.w[2 * (t & 1) + 1] << 32;
-        const int64_t i = rows - 1 - t, j = (int64_t)scale_down(u, (uint64_t)i + 1);
+        const int64_t i = rows - 1 - t, j = (int64_t)dither_scale_down(u, (uint64_t)i + 1);
         const int64_t swapped = order[i];
         order[i] = order[j];
         order[j] = swapped;

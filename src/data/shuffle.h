@@ -8,8 +8,11 @@
  *
  *     for t = 0, 1, ..., rows-2:  i = rows-1-t,  swap rows i and j, j uniform in [0, i]
  *
- * with j = floor(u_t (i+1) / 2^64), u_t = word 2t + 2^32 word 2t+1 of the Philox subsequence (iteration 0,
+ * with j = dither_scale_down(u_t, i+1), u_t = word 2t + 2^32 word 2t+1 of the Philox subsequence (iteration 0,
  * DK_WORKER_ALL, DK_STREAM_INIT). The bias of j is less than rows / 2^64. */
 dither_status dither_data_shuffle(struct dither_data *data, uint64_t seed, dither_error *error);
+
+/* floor(u m / 2^64), without a 128-bit type; m < 2^63 */
+uint64_t dither_scale_down(uint64_t u, uint64_t m);
 
 #endif

@@ -20,7 +20,7 @@ static double norm_of(const double *x, int64_t d) { return sqrt(dither_dot(x, x,
 /* tangent = (H + cI)^{-1} x at the present point x, whose derivative by c is -tangent. */
 static dither_status find_tangent(sphere *s, dither_error *error)
 {
-    dither_newton_system_refresh(s->newton->system, s->all);
+    dither_newton_system_refresh(s->newton->system, s->all, NULL);
     return dither_newton_system_solve(s->newton->system, s->x, 1e-4, s->tangent, error);
 }
 

@@ -3,11 +3,10 @@
 #include "prox.h"
 #include "sum.h"
 
-int dither_face_subgradient(const dither_face *face, int64_t d, const double *x, const double *gradient,
+void dither_face_subgradient(const dither_face *face, int64_t d, const double *x, const double *gradient,
                             double *subgradient, unsigned char *is_free)
 {
     const double a = face->a, b = face->b;
-    int outside = 0;
     for (int64_t c = 0; c < d; c++) {
         const double g = gradient[c];
         double v = g;
@@ -22,9 +21,7 @@ int dither_face_subgradient(const dither_face *face, int64_t d, const double *x,
         }
         subgradient[c] = v;
         is_free[c] = !pinned;
-        outside |= pinned && v != 0;
     }
-    return outside;
 }
 
 void dither_face_proximal_step(const dither_face *face, int64_t d, double L, const double *gradient, double *x)

@@ -11,9 +11,8 @@ typedef struct dither_face {
     double a, b;
 } dither_face;
 
-/* subgradient[d] = the shortest element of gradient + dR(x); is_free[c] = 1 where x_c is not pinned. Returns whether
- * a pinned coordinate has a non-zero subgradient, that is, wants to be let free. */
-int dither_face_subgradient(const dither_face *face, int64_t d, const double *x, const double *gradient,
+/* subgradient[d] = the shortest element of gradient + dR(x); is_free[c] = 1 where x_c is not pinned. */
+void dither_face_subgradient(const dither_face *face, int64_t d, const double *x, const double *gradient,
                             double *subgradient, unsigned char *is_free);
 
 /* x := prox_{R/L}(x - gradient/L): with L the smoothness of f a step that never increases P, and that lets

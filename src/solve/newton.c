@@ -11,7 +11,8 @@
 #define NEAR 1e-10  /* decrement / start from where on Newton's method is taken to converge quadratically */
 #define FLOOR 1e-22 /* decrement / start where a step is about the rounding of x */
 #define PATIENCE 3  /* iterations near the minimum that don't halve the gradient; one does on the floor */
-#define TRIALS 60   /* halvings of a step */
+#define TRIALS 60   /* halvings of a step, */
+#define FOLDS 6     /* so many of them before it's cut at the first kink */
 
 dither_status dither_newton_create(dither_objective *objective, dither_newton_system *system,
                                    const dither_face *face, double smoothness, dither_newton *out,
@@ -41,14 +42,19 @@ void dither_newton_release(dither_newton *newton)
     *newton = (dither_newton){0};
 }
 
-/* Make x the present point. Returns whether a pinned coordinate wants to be free. */
+/* Make x the present point. Returns whether more of the subgradient is in the pinned coordinates than in the free
+ * ones: then, and not while the face itself is far from its minimum, pinned ones are let free. */
 static int evaluate(dither_newton *newton, const double *x, double *norm)
 {
     const int64_t d = newton->objective->data->features;
+    const double *const v = newton->subgradient;
+    double pinned = 0;
     dither_objective_gradient(newton->objective, x, newton->gradient);
-    const int outside = dither_face_subgradient(newton->face, d, x, newton->gradient, newton->subgradient, newton->is_free);
-    *norm = sqrt(dither_dot(newton->subgradient, newton->subgradient, d));
-    return outside;
+    dither_face_subgradient(newton->face, d, x, newton->gradient, newton->subgradient, newton->is_free);
+    for (int64_t c = 0; c < d; c++) pinned += newton->is_free[c] ? 0.0 : v[c] * v[c];
+    const double all = dither_dot(v, v, d);
+    *norm = sqrt(all);
+    return pinned > 0.5 * all;
 }
 
 /* x := prox(x - grad/L), L of f with its l2 term */
@@ -65,7 +71,7 @@ static dither_status find_direction(dither_newton *newton, double share, dither_
     dither_status status = DITHER_OK;
     const int64_t d = newton->objective->data->features;
     const double root = sqrt(share), tolerance = root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root);
-    dither_newton_system_refresh(newton->system, newton->is_free);
+    dither_newton_system_refresh(newton->system, newton->is_free, NULL);
     TRY(dither_newton_system_solve(newton->system, newton->subgradient, tolerance, newton->direction, error));
     newton->decrement = dither_dot(newton->subgradient, newton->direction, d);
     newton->step_norm = sqrt(dither_dot(newton->direction, newton->direction, d));
@@ -74,20 +80,38 @@ out:
     return status;
 }
 
+/* The largest t <= 1 for which x + t p has not left the face of x. */
+static double first_kink(const dither_newton *newton, const double *x)
+{
+    const dither_face *face = newton->face;
+    double t = 1;
+    for (int64_t c = 0; c < newton->objective->data->features; c++) {
+        const double p = newton->direction[c];
+        double room = INFINITY;
+        if (face->kind == DK_PROX_L1 && x[c] * p < 0) room = dk_abs(x[c]);
+        if (face->kind == DK_PROX_BOX && p != 0) room = p > 0 ? face->b - x[c] : x[c] - face->a;
+        if (room < t * dk_abs(p)) t = room / dk_abs(p);
+    }
+    return t;
+}
+
 /* x := x + t p within its face, t = 1, 1/2, ... the first that lowers P by 1e-4 of the slope's promise (Armijo). P is
  * smooth on the face with gradient v, so P's change is v.delta and a Bregman divergence: no difference of two
- * values of P. Returns whether such a t was found. */
-static int search_line(dither_newton *newton, int trials, double *x)
+ * values of P. Steps that fold many coordinates onto the face's border may fail; one to the first of them can't.
+ * Returns t, 0 where none was found. */
+static double search_line(const dither_newton *newton, double *x)
 {
     const int64_t d = newton->objective->data->features;
+    const double kink = first_kink(newton, x);
     double t = 1;
-    for (int trial = 0; trial < trials; trial++, t /= 2) {
+    for (int trial = 0; trial < TRIALS; trial++, t /= 2) {
+        if (trial == FOLDS && t > kink) t = kink;
         dither_face_step(newton->face, d, x, t, newton->direction, newton->moved, newton->delta);
         const double promise = dither_dot(newton->subgradient, newton->delta, d);
         if (!(promise < 0)) continue;
         if (promise + dither_objective_bregman(newton->objective, newton->delta) <= 1e-4 * promise) {
             memcpy(x, newton->moved, (size_t)d * sizeof *x);
-            return 1;
+            return t;
         }
     }
     return 0;
@@ -117,9 +141,10 @@ static dither_newton_outcome judge(const dither_newton *newton, const double *x)
 static dither_status advance(dither_newton *newton, double share, double *x, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int smooth = newton->face->kind == DK_PROX_NONE;
     TRY(find_direction(newton, share, error));
-    if (!search_line(newton, smooth ? TRIALS : TRIALS / 5, x)) proximal_step(newton, x);
+    const double length = search_line(newton, x);
+    dither_newton_system_damp(newton->system, length);
+    if (length == 0) proximal_step(newton, x);
 out:
     return status;
 }
@@ -150,7 +175,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
             newton->outcome = DITHER_NEWTON_UNBOUNDED;
             goto out;
         }
-        if (outside) { /* lets coordinates free; Newton's step is for those that are */
+        if (outside) {
             proximal_step(newton, x);
             evaluate(newton, x, &norm);
         }

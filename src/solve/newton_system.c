@@ -15,7 +15,7 @@ dither_status dither_newton_system_create(const dither_objective *objective, dit
     dither_status status = DITHER_OK;
     const dither_data *data = objective->data;
     const int64_t d = data->features, share = data->nonzeros / (8 * d + 1);
-    *out = (dither_newton_system){.objective = objective, .chunks = share < 1 ? 1 : (share < CHUNKS ? (int)share : CHUNKS)};
+    *out = (dither_newton_system){.objective = objective, .damping = 1, .chunks = share < 1 ? 1 : (share < CHUNKS ? (int)share : CHUNKS)};
     TRY_ALLOC(out->column_of, d);
     TRY_ALLOC(out->unknown_of, d);
     TRY_ALLOC(out->weight, data->rows);
@@ -68,33 +68,31 @@ static void select_columns(dither_newton_system *system, const unsigned char *is
     system->column = system->own_column, system->value = system->own_value;
 }
 
-/* Where a loss has no curvature at all and l2 = 0, H may be zero in a direction in which P falls. A millionth of the
- * largest curvature the column can have keeps Newton's step finite there, and costs it little elsewhere. */
-static void set_ridge(dither_newton_system *system, int flat)
+void dither_newton_system_damp(dither_newton_system *system, double length)
 {
-    const double l2 = system->objective->l2;
-    for (int64_t u = 0; u < system->unknowns; u++)
-        system->ridge[u] = flat && l2 == 0 ? 1e-6 * system->bound[system->column_of[u]] : l2;
+    const double least = system->objective->l2 > 0 ? 0 : 1e-6;
+    if (length >= 0.9) system->damping = system->damping > 1e-6 ? system->damping / 10 : least;
+    if (length < 0.1) system->damping = system->damping < 1e-3 ? 1e-3 : (system->damping < 1 ? 10 * system->damping : 1.0);
 }
 
-void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free)
+void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free, const double *extra)
 {
     const dither_objective *objective = system->objective;
     const int64_t rows = objective->data->rows;
     double *const diagonal = system->work;
-    int flat = 0;
     select_columns(system, is_free);
     system->factored = 0;
     memset(diagonal, 0, (size_t)system->unknowns * sizeof *diagonal);
     for (int64_t j = 0; j < rows; j++) {
         const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
         const double weight = system->weight[j] = curvature / (double)rows;
-        flat |= weight == 0;
+        system->flat |= weight == 0;
         for (int64_t k = system->row_start[j]; k < system->row_start[j + 1]; k++)
             diagonal[system->column[k]] += weight * system->value[k] * system->value[k];
     }
-    set_ridge(system, flat);
     for (int64_t u = 0; u < system->unknowns; u++) {
+        const int32_t c = system->column_of[u];
+        system->ridge[u] = objective->l2 + (extra ? extra[c] : 0.0) + (system->flat ? system->damping * system->bound[c] : 0.0);
         const double total = diagonal[u] + system->ridge[u];
         system->scale[u] = total > 0 ? 1.0 / sqrt(total) : 0.0;
     }

@@ -21,11 +21,13 @@ typedef struct dither_newton_system {
     double *own_value;
     double *weight;   /* N: phi''_j / N */
     double *bound;    /* d: what (1/N) sum_j phi''_j a_jc^2 is at most */
-    double *ridge;    /* unknowns: l2, and something in its place where the curvature vanishes */
+    double *ridge;    /* unknowns: what H has on its diagonal besides the rows: l2 and more */
     double *scale;    /* unknowns: 1 / sqrt(the diagonal of H), 0 for a column of zeros */
     double *matrix, *panels; /* scaled H, then its factor; NULL until the first factorization */
     int64_t matrix_order;    /* padded unknowns that matrix and panels have room for */
     double shift;            /* added to the scaled diagonal, > 0 where H is singular */
+    int flat;                /* the loss has parts without curvature, where a Newton step knows no length */
+    double damping;          /* share of `bound` that is added to the diagonal for that reason */
     int factored;            /* matrix holds the factor at the present point */
     int prefer_dense;        /* conjugate gradients were dearer the last time */
     int used_gradients;      /* conjugate gradients have found a step */
@@ -38,8 +40,12 @@ dither_status dither_newton_system_create(const dither_objective *objective, dit
                                           dither_error *error);
 void dither_newton_system_release(dither_newton_system *system);
 
-/* Take H at the objective's present point, for the columns with is_free[c] != 0. */
-void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free);
+/* Take H at the objective's present point, for the columns with is_free[c] != 0; extra[d], unless NULL, is added to
+ * its diagonal. */
+void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free, const double *extra);
+
+/* Choose the damping of the next steps by how far the last one could be gone: 1 the whole, 0 not at all. */
+void dither_newton_system_damp(dither_newton_system *system, double length);
 
 /* out[d] = H_FF^{-1} rhs_F, zero outside F, to the relative accuracy `tolerance` or better. Where H is singular its
  * diagonal is raised by a tiny share, so the result is always a direction in which rhs.out > 0 unless rhs_F = 0. */

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "ball.h"
-#include "losses.h"
-#include "newton.h"
+#include "interior.h"
 #include "optimum_cache.h"
 #include "prox.h"
 
@@ -65,6 +64,24 @@ out:
     return status;
 }
 
+/* On faces Newton's method finds its way alone where only few columns are ever free; where a factorization of all is
+ * affordable an interior point is the surer start, and it's the way out for the others. */
+static dither_status minimise_on_faces(dither_newton *newton, double *x, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t d = newton->objective->data->features;
+    const dither_face *face = newton->face;
+    const int flat = face->kind == DK_PROX_NONE || (face->kind == DK_PROX_BOX && face->a == face->b);
+    dither_face_project(face, d, x);
+    newton->outcome = DITHER_NEWTON_STALLED;
+    if (flat || d > DITHER_DENSE_LIMIT) TRY(dither_newton_minimise(newton, 1, x, error));
+    if (flat || newton->outcome == DITHER_NEWTON_REACHED) goto out;
+    TRY(dither_interior_minimise(newton, x, error));
+    TRY(dither_newton_minimise(newton, 1, x, error));
+out:
+    return status;
+}
+
 /* Fill *optimum, whose x is zero, but for the smoothness. */
 static dither_status minimise(const dither_problem *problem, const parts *p, dither_optimum *optimum,
                               dither_error *error)
@@ -77,11 +94,10 @@ static dither_status minimise(const dither_problem *problem, const parts *p, dit
     TRY(dither_objective_create(problem, p->l2, &objective, error));
     TRY(dither_newton_system_create(&objective, &system, error));
     TRY(dither_newton_create(&objective, &system, &p->face, optimum->L - problem->l2, &newton, error));
-    dither_face_project(&p->face, d, optimum->x);
     if (p->is_ball)
         TRY(dither_ball_minimise(&newton, problem->prox_a, optimum->x, error));
     else
-        TRY(dither_newton_minimise(&newton, 1, optimum->x, error));
+        TRY(minimise_on_faces(&newton, optimum->x, error));
     TRY(check_outcome(&newton, p, error));
     dither_objective_gradient(&objective, optimum->x, newton.gradient);
     optimum->fstar = dither_objective_value(&objective, optimum->x) + dither_face_value(&p->face, d, optimum->x);

@@ -1,0 +1,143 @@
+/* The GPU's kernels and launches over workers and tiles, for one REAL. grid.y is the worker where there are two. */
+
+enum { FN(SMALL_D) = 4096, FN(COLUMNS) = 256, FN(ROWS) = 256 };
+
+/* One block a worker: gradient and, where a worker's message is few tiles, the message. */
+__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(dk_rank k, dk_round r, int stages, int64_t tiles)
+{
+    const int w = (int)blockIdx.x, sampled = stages & DK_GRADIENT_SAMPLED;
+    if (sampled) {
+        FN(draw_rows)(&k, &r, w);
+        FN(draw_slopes)(&k, w);
+    }
+    if (stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE)) FN(gradient_dense)(&k, w, 0, k.d);
+    if (sampled) FN(gradient_add_drawn)(&k, w);
+    for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(&k, &r, w, tile);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(dk_rank k, dk_round r)
+{
+    FN(draw_rows)(&k, &r, (int)blockIdx.x);
+    FN(draw_slopes)(&k, (int)blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(dense_kernel)(dk_rank k)
+{
+    const int64_t begin = (int64_t)blockIdx.x * DK_TILE;
+    FN(gradient_dense)(&k, (int)blockIdx.y, begin, begin + DK_TILE < k.d ? begin + DK_TILE : k.d);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(drawn_kernel)(dk_rank k) { FN(gradient_add_drawn)(&k, (int)blockIdx.x); }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(statistic_kernel)(dk_rank k)
+{
+    FN(encode_tile_statistic)(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(dk_rank k)
+{
+    FN(encode_block_scale)(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(dk_rank k, dk_round r)
+{
+    FN(encode_tile)(&k, &r, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(dk_rank k, REAL *table)
+{
+    const int64_t begin = (int64_t)blockIdx.x * FN(ROWS);
+    FN(slopes_of_rows)(&k, table, begin, begin + FN(ROWS) < k.rows ? begin + FN(ROWS) : k.rows);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(dk_rank k, const REAL *table, REAL *out)
+{
+    const int64_t begin = (int64_t)blockIdx.x * FN(COLUMNS);
+    FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.d ? begin + FN(COLUMNS) : k.d);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(dk_rank k, dk_round r) { FN(decode_gather)(&k, &r); }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(dk_rank k, dk_round r)
+{
+    FN(step_tile)(&k, &r, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(norm_kernel)(dk_rank k) { FN(norm_total)(&k); }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(project_kernel)(dk_rank k) { FN(project_tile)(&k, blockIdx.x); }
+
+/* Chunk blockIdx.x of worker blockIdx.y; the chunks of the workers before it come first in eval_sums. */
+__global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(dk_rank k)
+{
+    const int w = (int)blockIdx.y;
+    const int64_t row0 = k.worker_row[w], m = k.worker_row[w + 1] - row0, begin = (int64_t)blockIdx.x * DK_EVAL_ROWS;
+    int64_t before = 0;
+    if (begin >= m) return; /* the whole block */
+    for (int v = 0; v < w; v++) before += (k.worker_row[v + 1] - k.worker_row[v] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+    FN(evaluate_rows)(&k, row0 + begin, row0 + (begin + DK_EVAL_ROWS < m ? begin + DK_EVAL_ROWS : m),
+                      k.eval_sums + 2 * (before + blockIdx.x));
+}
+
+static unsigned FN(blocks)(int64_t count, int64_t each) { return (unsigned)((count + each - 1) / each); }
+
+static cudaError_t FN(gradient)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
+{
+    if (stages & DK_GRADIENT_SAMPLED) FN(slopes_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r);
+    FN(dense_kernel)<<<dim3(FN(blocks)(k->d, DK_TILE), k->count), DK_THREADS, 0, s>>>(*k);
+    if (stages & DK_GRADIENT_SAMPLED) FN(drawn_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k);
+    return cudaGetLastError();
+}
+
+static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *r)
+{
+    const dim3 tiles((unsigned)k->layout.tiles, k->count);
+    if (k->layout.scale_words > 0 && k->layout.tiles_per_block > 1) {
+        FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+        FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k);
+    }
+    FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+    return cudaGetLastError();
+}
+
+static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
+{
+    const int gradient = stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE);
+    if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1) {
+        FN(small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
+        return cudaGetLastError();
+    }
+    cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
+    if (e == cudaSuccess && stages & DK_ENCODE) e = FN(encode)(s, k, r);
+    return e;
+}
+
+static cudaError_t FN(refresh)(cudaStream_t s, const dk_rank *k, REAL *table, REAL *out, int keep_table)
+{
+    if (!keep_table) FN(table_kernel)<<<FN(blocks)(k->rows, FN(ROWS)), DK_THREADS, 0, s>>>(*k, table);
+    FN(columns_kernel)<<<dim3(FN(blocks)(k->d, FN(COLUMNS)), k->count), DK_THREADS, 0, s>>>(*k, table, out);
+    return cudaGetLastError();
+}
+
+static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
+{
+    const unsigned tiles = (unsigned)k->layout.tiles;
+    if (dk_codec_is_gather(k->codec.kind)) {
+        const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
+        if (e != cudaSuccess) return e;
+        FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
+    }
+    FN(step_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+    if (k->prox == DK_PROX_BALL) {
+        FN(norm_kernel)<<<1, DK_THREADS, 0, s>>>(*k);
+        FN(project_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+    }
+    return cudaGetLastError();
+}
+
+static cudaError_t FN(evaluate)(cudaStream_t s, const dk_rank *k)
+{
+    const int64_t most = (k->rows + k->count - 1) / k->count + 1; /* rows of the largest shard */
+    FN(evaluate_kernel)<<<dim3(FN(blocks)(most, DK_EVAL_ROWS), k->count), DK_THREADS, 0, s>>>(*k);
+    return cudaGetLastError();
+}
