@@ -82,8 +82,8 @@ DITHER_API void dither_options_free(dither_options *options);
 
 typedef struct dither_data dither_data;
 
-/* Read a LIBSVM file: "label index:value ...", one row a line, indices from 1, ascending. A path that ends in .gz,
- * .bz2 or .xz is decompressed. Uses the options `features` and `shuffle`. DITHER_BAD_DATA gives line and column. */
+/* Read a LIBSVM file: "label index:value ...", one row a line, indices from 1, ascending. A compressed file (gzip,
+ * bzip2, xz) is recognised by its content and decompressed. Entries whose value is 0 are left out. Uses the options `features` and `shuffle`. DITHER_BAD_DATA gives line and column. */
 DITHER_API dither_status dither_data_read(const char *path, const dither_options *options, dither_data **out,
                                           dither_error *error);
 /* Copy rows given in compressed sparse row form: row r has the entries row_start[r] <= k < row_start[r+1] of
@@ -127,7 +127,7 @@ typedef struct dither_result {
     uint64_t state_hash;     /* of x, h and every h_i */
     dither_point last;
     double *x; /* d values, owned by the result */
-    double *label_values; /* the two label values that mean -1 and +1; NULL for regression */
+    double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others); NULL for regression */
 } dither_result;
 
 /* Train on `data` as `options` say. On DITHER_DIVERGED *out holds the last state, if it could be read; on any other

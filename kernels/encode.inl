@@ -92,16 +92,8 @@ BODY void FN(encode_scales)(int kind, int stat, const dk_rank *k, const dk_tile 
 BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk_tile *t, uint32_t *random)
 {
     const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_UPLINK);
-    const uint64_t first = (uint64_t)t->lo >> 2, seed = k->seed;
-    /* whole vectors of 16: what is beyond the tile is never read */
-    const int blocks = (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), rounded = (blocks + 15) & ~15;
-    EACH(q, rounded)
-        const dk_words words = dk_philox(seed, sub, first + (uint64_t)q);
-        random[4 * q] = words.w[0];
-        random[4 * q + 1] = words.w[1];
-        random[4 * q + 2] = words.w[2];
-        random[4 * q + 3] = words.w[3];
-    EACH_END
+    const uint64_t first = (uint64_t)t->lo >> 2;
+    dk_philox_fill(k->seed, sub, first, (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), random);
 }
 
 /* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h, with_values are constants

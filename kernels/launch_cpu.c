@@ -3,6 +3,7 @@
 #include <string.h>
 #include "cpu.h"
 #include "losses.h"
+#include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
 #include "tile.h"

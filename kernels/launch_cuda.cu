@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "kernels.h"
 #include "losses.h"
+#include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
 #include "tile.h"

@@ -57,6 +57,20 @@ static void FN(worker_loop)(const dk_cpu *cpu, const dk_rank *k, const dk_round 
     }
 }
 
+/* A tile's loads and its Philox rounds take turns: ask for the next tile's gradient and memory before this one's
+ * rounds begin, so that the bus is not idle meanwhile. */
+static void FN(prefetch_tile)(const dk_rank *k, int w, int64_t tile)
+{
+    if (tile >= k->layout.tiles) return;
+    const dk_tile t = dk_tile_at(&k->layout, tile);
+    const char *g = (const char *)((const REAL *)k->gradient + w * k->stride + t.lo);
+    const char *h = (const char *)((const REAL *)k->h + w * k->stride + t.lo);
+    for (int64_t i = 0; i < t.n * (int64_t)sizeof(REAL); i += 64) {
+        __builtin_prefetch(g + i, 0, 2);
+        if (k->memory) __builtin_prefetch(h + i, 1, 2);
+    }
+}
+
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const int64_t tiles = k->layout.tiles;
@@ -66,7 +80,10 @@ static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int
     if (!encode || together) return;
     FN(encode_split_blocks)(cpu, k);
 #pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
-    for (int64_t e = 0; e < k->count * tiles; e++) FN(encode_tile)(k, r, (int)(e / tiles), e % tiles);
+    for (int64_t e = 0; e < k->count * tiles; e++) {
+        FN(prefetch_tile)(k, (int)(e / tiles), e % tiles + 1);
+        FN(encode_tile)(k, r, (int)(e / tiles), e % tiles);
+    }
 }
 
 static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)

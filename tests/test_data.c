@@ -1,4 +1,5 @@
 /* The data layer: numbers, LIBSVM text, compressed files, rows in memory, labels, shuffling, hashes. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -229,18 +230,26 @@ static void test_numbers_halfway(void **state)
             check_number(text);
         }
     }
-    for (int i = 0; i < 20000; i++) { /* halves of 54-bit integers have 17 digits: the short way round them */
+#else
+    skip();
+#endif
+}
+
+/* 17 to 19 digits, the short way round such midpoints. */
+static void test_numbers_halfway_short(void **state)
+{
+    (void)state;
+    char text[64];
+    random_state = 6;
+    for (int i = 0; i < 20000; i++) {
         const uint64_t odd = (UINT64_C(1) << 53 | random_bits() >> 11) | 1;
         snprintf(text, sizeof text, "%" PRIu64 "%s", odd, i % 2 ? "" : ".0000");
         check_number(text);
         snprintf(text, sizeof text, "%" PRIu64 ".5", odd >> 1);
         check_number(text);
-        snprintf(text, sizeof text, "%.4Lfe-%d", (long double)odd / 16, i % 27);
+        snprintf(text, sizeof text, "%" PRIu64 "e-%d", odd, 1 + i % 27);
         check_number(text);
     }
-#else
-    skip();
-#endif
 }
 
 static void test_numbers_known(void **state)
@@ -264,8 +273,12 @@ static void test_numbers_known(void **state)
         "1.00000000000000011102230246251565404236316680908203126", "1 ", "1\t2", "1:", "1.5x", "1.5.5", "1-1", "1e5e5",
     };
     for (size_t i = 0; i < COUNT(texts); i++) check_number(texts[i]);
+}
 
-    /* very long ones: 0.000...1e+n, 1000...e-n, and a 1 so far out that only stickiness can see it */
+/* 0.000...1e+n, 1000...e-n, and a 1 so far out that nothing but its being there counts */
+static void test_numbers_long(void **state)
+{
+    (void)state;
     enum { LONG = 30000 };
     char *const text = malloc(LONG + 64);
     assert_non_null(text);
@@ -294,7 +307,8 @@ static void test_numbers_refused(void **state)
         dither_number kind;
     } cases[] = {
         {"", DITHER_NUMBER_NONE}, {"-", DITHER_NUMBER_NONE}, {"+", DITHER_NUMBER_NONE}, {".", DITHER_NUMBER_NONE},
-        {"-.", DITHER_NUMBER_NONE}, {".e5", DITHER_NUMBER_NONE}, {"e5", DITHER_NUMBER_NONE}, {"+-1", DITHER_NUMBER_NONE},
+        {"-.", DITHER_NUMBER_NONE}, {".e5", DITHER_NUMBER_NONE}, {"e5", DITHER_NUMBER_NONE},
+        {"+-1", DITHER_NUMBER_NONE},
         {" 1", DITHER_NUMBER_NONE}, {"x", DITHER_NUMBER_NONE}, {"nan", DITHER_NUMBER_NAN}, {"-NaN", DITHER_NUMBER_NAN},
         {"nan(7)", DITHER_NUMBER_NAN}, {"inf", DITHER_NUMBER_INFINITE}, {"-Infinity", DITHER_NUMBER_INFINITE},
         {"0x10", DITHER_NUMBER_HEX}, {"-0X1p3", DITHER_NUMBER_HEX}, {"1e", DITHER_NUMBER_EXPONENT},
@@ -1124,9 +1138,9 @@ static void test_labels_many(void **state)
     double y[VALUES], values[2];
     dither_error error;
     assert_int_equal(map_labels(text, first, y, values, &error), DITHER_OK);
-    assert_true(values[0] == 0 && values[1] == VALUES - 1);
+    assert_true(isnan(values[0]) && values[1] == VALUES - 1);
     assert_int_equal(map_labels(text, "0", y, values, &error), DITHER_OK);
-    assert_true(values[0] == 1 && values[1] == 0);
+    assert_true(isnan(values[0]) && values[1] == 0);
 }
 
 /* ---- shuffling ---- */
@@ -1350,7 +1364,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_random),
         cmocka_unit_test(test_numbers_halfway),
+        cmocka_unit_test(test_numbers_halfway_short),
         cmocka_unit_test(test_numbers_known),
+        cmocka_unit_test(test_numbers_long),
         cmocka_unit_test(test_numbers_refused),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_malformed_whole_file),

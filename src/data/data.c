@@ -56,7 +56,8 @@ static dither_status check_shape(int64_t rows, int64_t features, const int64_t *
     if (features < 1 || features > INT32_MAX)
         FAIL(DITHER_BAD_DATA, "%" PRId64 " features; there must be 1 to %d", features, INT32_MAX);
     if (!row_start || !label) FAIL(DITHER_BAD_DATA, "%s is NULL", row_start ? "label" : "row_start");
-    if (row_start[0] < 0) FAIL(DITHER_BAD_DATA, "row 0: row_start is %" PRId64 "; it must not be negative", row_start[0]);
+    if (row_start[0] < 0)
+        FAIL(DITHER_BAD_DATA, "row 0: row_start is %" PRId64 "; it must not be negative", row_start[0]);
     for (int64_t r = 0; r < rows; r++) {
         if (row_start[r + 1] < row_start[r])
             FAIL(DITHER_BAD_DATA, "row %" PRId64 ": row_start falls from %" PRId64 " to %" PRId64 "; it must ascend", r,

@@ -8,7 +8,7 @@ struct dither_data {
     int64_t rows, features, nonzeros;
     int64_t *row_start; /* rows + 1 */
     int32_t *column;    /* nonzeros, from 0, ascending within a row */
-    double *value;      /* nonzeros, finite */
+    double *value;      /* nonzeros, finite, not 0 */
     double *label;      /* rows, finite */
     uint64_t hash;      /* of shape, columns, values and labels: the key of the optimum's cache */
 };
@@ -16,7 +16,7 @@ struct dither_data {
 /* Map labels to -1 and +1. `positive` is the text of the label value that means +1; "auto" takes the larger of
  * exactly two distinct values, and with any other number of values fails with a list of them. On success
  * values[0] and values[1] are what -1 and +1 stand for; with an explicit positive label and several others,
- * values[0] is the smallest of those. y has data->rows elements. */
+ * values[0] is NaN: all the rest. y has data->rows elements. */
 dither_status dither_labels_map(const dither_data *data, const char *positive, double *y, double values[2],
                                 dither_error *error);
 

@@ -1,3 +1,4 @@
+#include <math.h>
 #include "data.h"
 
 #include "parse_number.h"
@@ -49,12 +50,11 @@ static dither_status choose_positive(const label_list *list, const char *positiv
     dither_status status = DITHER_OK;
     char text[LISTED * 24];
     list_print(list, text, sizeof text);
-    if (list->count == 1)
-        FAIL(DITHER_BAD_DATA, "all labels are %s; two classes are needed", text);
+    if (list->count == 1) FAIL(DITHER_BAD_DATA, "all labels are %s; there must be two values at least", text);
     if (!strcmp(positive, "auto")) {
         if (list->count > 2)
-            FAIL(DITHER_BAD_DATA, "more than two label values: %s; say with --labels which one is +1, the others are -1",
-                 text);
+            FAIL(DITHER_BAD_DATA, "more than two label values: %s; say with --labels which one is +1, the others "
+                 "are -1", text);
         *out = list->value[1];
         goto out;
     }
@@ -82,7 +82,7 @@ dither_status dither_labels_map(const dither_data *data, const char *positive, d
         list_print(&list, text, sizeof text);
         FAIL(DITHER_USAGE, "no label is %.80s; the labels are %s", positive, text);
     }
-    values[0] = list.value[list.value[0] == plus];
+    values[0] = list.count > 2 ? NAN : list.value[list.value[0] == plus];
     values[1] = plus;
 out:
     return status;

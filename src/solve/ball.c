@@ -25,7 +25,7 @@ static dither_status find_tangent(sphere *s, dither_error *error)
 }
 
 /* The root of 1/R - 1/||x(c)||, which is nearly linear in c (More and Sorensen, "Computing a trust region step",
- * 1983), by Newton's method inside a bracket: ||x(c)|| <= ||grad f_0(0)|| / (l2 + c). To about six digits. */
+ * 1983), by Newton's method inside a bracket: ||x(c)|| <= ||grad f_0(0)|| / (l2 + c). To about four digits. */
 static dither_status find_multiplier(sphere *s, int outside, double *multiplier, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -39,7 +39,7 @@ static dither_status find_multiplier(sphere *s, int outside, double *multiplier,
         f->l2 = s->l2 + c;
         TRY(dither_newton_minimise(s->newton, 0, s->x, error));
         const double norm = norm_of(s->x, d);
-        if (fabs(norm - s->radius) <= 1e-6 * s->radius) break;
+        if (fabs(norm - s->radius) <= 1e-4 * s->radius) break;
         if (norm > s->radius)
             low = c;
         else
@@ -89,7 +89,24 @@ static dither_status polish(sphere *s, double c, dither_error *error)
         newton->iterations++;
     }
     memcpy(s->x, s->best, (size_t)d * sizeof *s->x);
-    newton->outcome = newton->decrement <= 1e-13 * newton->start ? DITHER_NEWTON_REACHED : DITHER_NEWTON_STALLED;
+    newton->outcome = newton->decrement <= 1e-10 * dither_objective_value(f, s->x) || newton->norm <= 1e-13 * newton->start_norm ? DITHER_NEWTON_REACHED : DITHER_NEWTON_STALLED;
+out:
+    return status;
+}
+
+/* From 0 to the minimum without the ball. *inside: whether that is the answer, as it also is where P falls farther out
+ * but by nothing that shows; *exists: whether there is a minimum at all. */
+static dither_status try_inside(sphere *s, int *inside, int *exists, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_newton *const newton = s->newton;
+    const int64_t d = newton->objective->data->features;
+    newton->reach = 2 * s->radius;
+    TRY(dither_newton_minimise(newton, 0, s->x, error));
+    if (norm_of(s->x, d) <= newton->reach) TRY(dither_newton_minimise(newton, 1, s->x, error));
+    *exists = newton->outcome != DITHER_NEWTON_UNBOUNDED;
+    *inside = newton->outcome != DITHER_NEWTON_STALLED && norm_of(s->x, d) <= s->radius;
+    if (*inside) newton->outcome = DITHER_NEWTON_REACHED;
 out:
     return status;
 }
@@ -100,16 +117,15 @@ static dither_status minimise(sphere *s, dither_error *error)
     dither_newton *const newton = s->newton;
     const int64_t d = newton->objective->data->features;
     double c = 0;
-    memset(s->all, 1, (size_t)d);
-    TRY(dither_newton_minimise(newton, 1, s->x, error));
-    const int reached = newton->outcome == DITHER_NEWTON_REACHED;
-    if (reached && norm_of(s->x, d) <= s->radius) goto out;
+    int inside = 0, exists = 0;
     if (s->radius == 0) {
-        memset(s->x, 0, (size_t)d * sizeof *s->x);
         newton->norm = 0, newton->outcome = DITHER_NEWTON_REACHED;
         goto out;
     }
-    TRY(find_multiplier(s, reached, &c, error));
+    memset(s->all, 1, (size_t)d);
+    TRY(try_inside(s, &inside, &exists, error));
+    if (inside) goto out;
+    TRY(find_multiplier(s, exists, &c, error));
     TRY(polish(s, c, error));
 out:
     return status;

@@ -145,7 +145,7 @@ dither_status dither_interior_minimise(dither_newton *newton, double *x, dither_
         newton->iterations++;
         dither_newton_system_damp(newton->system, length);
         if (!(gap > GAP * newton->start)) break;
-        s.t = gap / (double)(2 * d) * (length > 0.9 ? 0.1 : 0.5);
+        s.t = gap / (double)(2 * d) * (length > 0.9 ? 0.03 : 0.5);
     }
     round_to_face(&s);
 out:

@@ -8,39 +8,12 @@
 #include "prox.h"
 
 #define LIMIT 500   /* iterations */
-#define NEAR 1e-10  /* decrement / start from where on Newton's method is taken to converge quadratically */
-#define FLOOR 1e-22 /* decrement / start where a step is about the rounding of x */
+#define NEAR 1e-10  /* decrement / P from where on Newton's method is taken to converge quadratically */
+#define FLOOR 1e-22 /* decrement / P where a step is about the rounding of x */
+#define SHORT 1e-13 /* gradient / gradient at the origin that counts as near whatever P is: P* may be 0 */
 #define PATIENCE 3  /* iterations near the minimum that don't halve the gradient; one does on the floor */
 #define TRIALS 60   /* halvings of a step, */
 #define FOLDS 6     /* so many of them before it's cut at the first kink */
-
-dither_status dither_newton_create(dither_objective *objective, dither_newton_system *system,
-                                   const dither_face *face, double smoothness, dither_newton *out,
-                                   dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const int64_t d = objective->data->features;
-    *out = (dither_newton){.objective = objective, .system = system, .face = face, .smoothness = smoothness};
-    TRY_ALLOC(out->gradient, d);
-    TRY_ALLOC(out->subgradient, d);
-    TRY_ALLOC(out->direction, d);
-    TRY_ALLOC(out->moved, d);
-    TRY_ALLOC(out->delta, d);
-    TRY_ALLOC(out->best, d);
-    TRY_ALLOC(out->is_free, d);
-    dither_face_project(face, d, out->best);
-    dither_objective_gradient(objective, out->best, out->gradient);
-    out->start = dither_objective_value(objective, out->best);
-out:
-    return status;
-}
-
-void dither_newton_release(dither_newton *newton)
-{
-    free(newton->gradient), free(newton->subgradient), free(newton->direction);
-    free(newton->moved), free(newton->delta), free(newton->best), free(newton->is_free);
-    *newton = (dither_newton){0};
-}
 
 /* Make x the present point. Returns whether more of the subgradient is in the pinned coordinates than in the free
  * ones: then, and not while the face itself is far from its minimum, pinned ones are let free. */
@@ -57,6 +30,34 @@ static int evaluate(dither_newton *newton, const double *x, double *norm)
     return pinned > 0.5 * all;
 }
 
+dither_status dither_newton_create(dither_objective *objective, dither_newton_system *system,
+                                   const dither_face *face, double smoothness, dither_newton *out,
+                                   dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t d = objective->data->features;
+    *out = (dither_newton){.objective = objective, .system = system, .face = face, .smoothness = smoothness};
+    TRY_ALLOC(out->gradient, d);
+    TRY_ALLOC(out->subgradient, d);
+    TRY_ALLOC(out->direction, d);
+    TRY_ALLOC(out->moved, d);
+    TRY_ALLOC(out->delta, d);
+    TRY_ALLOC(out->best, d);
+    TRY_ALLOC(out->is_free, d);
+    dither_face_project(face, d, out->best);
+    evaluate(out, out->best, &out->start_norm);
+    out->start = dither_objective_value(objective, out->best);
+out:
+    return status;
+}
+
+void dither_newton_release(dither_newton *newton)
+{
+    free(newton->gradient), free(newton->subgradient), free(newton->direction);
+    free(newton->moved), free(newton->delta), free(newton->best), free(newton->is_free);
+    *newton = (dither_newton){0};
+}
+
 /* x := prox(x - grad/L), L of f with its l2 term */
 static void proximal_step(dither_newton *newton, double *x)
 {
@@ -65,13 +66,15 @@ static void proximal_step(dither_newton *newton, double *x)
 }
 
 /* direction = -H_FF^{-1} v_F at the present point. The tolerance of an inexact solve shrinks with the gradient
- * (Eisenstat and Walker, "Choosing the forcing terms in an inexact Newton method", 1996). */
+ * (Eisenstat and Walker, "Choosing the forcing terms in an inexact Newton method", 1996); a loss made of quadratic
+ * pieces has its minimum at the end of an exact one. */
 static dither_status find_direction(dither_newton *newton, double share, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const int64_t d = newton->objective->data->features;
-    const double root = sqrt(share), tolerance = root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root);
+    const double root = sqrt(share);
     dither_newton_system_refresh(newton->system, newton->is_free, NULL);
+    const double tolerance = newton->system->flat ? 1e-6 : (root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root));
     TRY(dither_newton_system_solve(newton->system, newton->subgradient, tolerance, newton->direction, error));
     newton->decrement = dither_dot(newton->subgradient, newton->direction, d);
     newton->step_norm = sqrt(dither_dot(newton->direction, newton->direction, d));
@@ -118,21 +121,31 @@ static double search_line(const dither_newton *newton, double *x)
 }
 
 /* A loss that only tends to its infimum has no minimiser without a regulariser where the rows can be separated. */
-static int is_unbounded(const dither_newton *newton)
+static int is_unbounded(const dither_newton *newton, const double *x)
 {
     const dither_objective *objective = newton->objective;
     return objective->loss == DK_LOSS_logistic && objective->l2 == 0 && newton->face->kind == DK_PROX_NONE &&
-           dither_objective_separated(objective);
+           dither_objective_separated(objective) &&
+           dither_dot(x, x, objective->data->features) > newton->reach * newton->reach;
 }
 
-/* Near the end of a run. Where P falls for ever in a direction that no single x shows, like for data that can be
- * separated but for ties, its gradient vanishes while Newton's step does not. */
-static dither_newton_outcome judge(const dither_newton *newton, const double *x)
+/* Whether the present point x, where the subgradient has that norm, is near the minimum as the last step saw it. */
+static int is_near(const dither_newton *newton, const double *x, double norm)
+{
+    const dither_newton_system *system = newton->system;
+    if (system->flat && system->damping > 1e-6) return 0; /* a damped decrement says nothing */
+    return newton->decrement <= NEAR * dither_objective_value(newton->objective, x) ||
+           norm <= SHORT * newton->start_norm;
+}
+
+/* What a run came to whose best point x is the present one. Where P falls for ever in a direction that no single x
+ * shows, like for data that can be separated but for ties, its gradient vanishes while Newton's step does not. */
+static dither_newton_outcome judge(const dither_newton *newton, int polish, const double *x)
 {
     const double size = 1 + sqrt(dither_dot(x, x, newton->objective->data->features));
     if (newton->norm == 0) return DITHER_NEWTON_REACHED;
-    if (!(newton->decrement <= 1e-13 * newton->start)) return DITHER_NEWTON_STALLED;
-    if (newton->face->kind == DK_PROX_NONE && newton->objective->l2 == 0 && newton->step_norm > 1e-3 * size)
+    if (!is_near(newton, x, newton->norm)) return DITHER_NEWTON_STALLED;
+    if (polish && newton->face->kind == DK_PROX_NONE && newton->objective->l2 == 0 && newton->step_norm > 1e-3 * size)
         return DITHER_NEWTON_UNBOUNDED;
     return DITHER_NEWTON_REACHED;
 }
@@ -152,7 +165,7 @@ out:
 /* Take note of the present point x with that norm. Returns whether the run is at its end. */
 static int is_finished(dither_newton *newton, int polish, double norm, const double *x, int *stalled)
 {
-    const int near = newton->decrement <= NEAR * newton->start;
+    const int near = is_near(newton, x, norm);
     const int patience = newton->decrement <= FLOOR * newton->start ? 1 : PATIENCE;
     *stalled = near && !(norm < 0.5 * newton->norm) ? *stalled + 1 : 0;
     if (norm < newton->norm) {
@@ -171,7 +184,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
         const int outside = evaluate(newton, x, &norm);
         if (iteration == 0) first = norm;
         if (is_finished(newton, polish, norm, x, &stalled)) break;
-        if (is_unbounded(newton)) {
+        if (is_unbounded(newton, x)) {
             newton->outcome = DITHER_NEWTON_UNBOUNDED;
             goto out;
         }
@@ -184,7 +197,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
     }
     memcpy(x, newton->best, (size_t)newton->objective->data->features * sizeof *x);
     evaluate(newton, x, &norm);
-    newton->outcome = judge(newton, x);
+    newton->outcome = judge(newton, polish, x);
 out:
     return status;
 }

@@ -16,7 +16,8 @@ typedef struct dither_newton {
     dither_newton_system *system;
     const dither_face *face;
     double smoothness; /* of f without its l2 term, from above */
-    double start;      /* |P| that says what a small change of P is: P at the origin */
+    double start, start_norm; /* of the origin: f, and the norm of the smallest subgradient */
+    double reach;      /* a run that only ever goes farther ends where ||x|| exceeds this; 0 to start with */
     /* of the last run */
     dither_newton_outcome outcome;
     double norm;      /* of the smallest subgradient at the result */

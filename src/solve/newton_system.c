@@ -70,9 +70,9 @@ static void select_columns(dither_newton_system *system, const unsigned char *is
 
 void dither_newton_system_damp(dither_newton_system *system, double length)
 {
-    const double least = system->objective->l2 > 0 ? 0 : 1e-6;
-    if (length >= 0.9) system->damping = system->damping > 1e-6 ? system->damping / 10 : least;
-    if (length < 0.1) system->damping = system->damping < 1e-3 ? 1e-3 : (system->damping < 1 ? 10 * system->damping : 1.0);
+    const double least = system->objective->l2 > 0 ? 0 : 1e-6, damping = system->damping;
+    if (length >= 0.9) system->damping = damping > 1e-10 && damping > least ? damping / 4 : least;
+    if (length < 0.1) system->damping = damping < 1e-10 ? 1e-10 : (damping < 0.1 ? 10 * damping : 1.0);
 }
 
 void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free, const double *extra)

@@ -1,0 +1,15 @@
+# The last lines of the configuration: what is built and what of the machine it uses.
+if(top_level)
+  set(library_kind "static")
+  if(BUILD_SHARED_LIBS)
+    set(library_kind "shared")
+  endif()
+  string(REPLACE ";" ", " isas "${kernel_isas}")
+  message(STATUS "dither ${PROJECT_VERSION}: ${CMAKE_BUILD_TYPE}, ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}, "
+                 "${CMAKE_SYSTEM_PROCESSOR} (${isas}), ${library_kind} library")
+  foreach(line IN LISTS summary_lines)
+    if(line)
+      message(STATUS "  ${line}")
+    endif()
+  endforeach()
+endif()
