@@ -31,7 +31,8 @@ if(NOT DITHER_CUDA_FOUND)
 else()
   add_library(dither_kernels_cuda OBJECT ${PROJECT_SOURCE_DIR}/kernels/launch_cuda.cu)
   target_link_libraries(dither_kernels_cuda PRIVATE dither_build)
+  # no exceptions, no guarded statics: the library stays one that a C compiler links
   target_compile_options(dither_kernels_cuda PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:${kernel_flags_cuda} -Xcompiler=-Wall,-Wextra,-fno-exceptions>)
+    $<$<COMPILE_LANGUAGE:CUDA>:${kernel_flags_cuda} -Xcompiler=-Wall,-Wextra,-fno-exceptions,-fno-threadsafe-statics>)
   list(APPEND kernel_objects $<TARGET_OBJECTS:dither_kernels_cuda>)
 endif()

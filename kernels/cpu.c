@@ -26,6 +26,18 @@ static const dk_cpu_kernels *choose(void)
 static const dk_cpu_kernels *choose(void) { return &dk_cpu_kernels_baseline; }
 #endif
 
+void cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
+               const void *job)
+{
+    const int64_t wanted = cpu->always || units >= 10000 ? cpu->threads : 1, threads = wanted < count ? wanted : count;
+    if (threads <= 1) {
+        part(job, 0, count);
+        return;
+    }
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
+    for (int64_t t = 0; t < threads; t++) part(job, count * t / threads, count * (t + 1) / threads);
+}
+
 static int cpu_alloc(void *context, size_t bytes, void **out)
 {
     const size_t rounded = (bytes + 64) / 64 * 64;

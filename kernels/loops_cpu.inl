@@ -1,64 +1,64 @@
-/* The CPU's loops over workers and tiles, for one REAL. A parallel region costs about a microsecond, as much as a
- * whole iteration on small data, so `threads` is asked for with the work at hand (cpu_threads). */
+/* The CPU's loops over workers and tiles, for one REAL. Each is a function of a range, which cpu_share runs whole or
+ * in parts on several threads. */
 
+typedef struct FN(job) {
+    const dk_rank *k;
+    const dk_round *r;
+    int stages;
+    int64_t tiles;
+    REAL *table, *out;
+} FN(job);
 
-static void FN(encode_split_blocks)(const dk_cpu *cpu, const dk_rank *k)
-{
-    const int64_t tiles = k->layout.tiles, blocks = k->layout.blocks;
-    if (k->layout.scale_words == 0 || k->layout.tiles_per_block == 1) return;
-#pragma omp parallel for num_threads(cpu_threads(cpu, k->count * k->d)) schedule(static)
-    for (int64_t e = 0; e < k->count * tiles; e++) FN(encode_tile_statistic)(k, (int)(e / tiles), e % tiles);
-    for (int64_t e = 0; e < k->count * blocks; e++) FN(encode_block_scale)(k, (int)(e / blocks), e % blocks);
-}
+enum { FN(ROWS) = 512, FN(COLUMNS) = 64 }; /* of a refresh's parts */
 
-/* The rows of one worker's batch lie anywhere: ask for them while another worker's are being used. */
+/* The rows of a batch lie anywhere in memory: all of them are asked for before the first is used. */
 static void FN(prefetch_rows)(const dk_rank *k, int w)
 {
-    enum { LINES = 8 };
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
     for (int q = 0; q < k->batch && q < 16; q++) {
         const int64_t begin = k->row_start[picked[q]], length = k->row_start[picked[q] + 1] - begin;
         const char *column = (const char *)(k->column + begin), *value = (const char *)((const REAL *)k->value + begin);
-        for (int line = 0; line < LINES && line * 64 < length * (int64_t)sizeof(REAL); line++) {
-            __builtin_prefetch(value + 64 * line);
-            if (line * 64 < length * 4) __builtin_prefetch(column + 64 * line);
-        }
+        const int64_t value_bytes = length * (int64_t)sizeof(REAL) < 512 ? length * (int64_t)sizeof(REAL) : 512;
+        for (int64_t i = 0; i < value_bytes + 63; i += 64) __builtin_prefetch(value + i);
+        for (int64_t i = 0; i < length * 4 + 63 && i < 320; i += 64) __builtin_prefetch(column + i);
         __builtin_prefetch(k->label + picked[q]);
         if (k->snapshot) __builtin_prefetch((const REAL *)k->table + picked[q]);
     }
 }
 
-static void FN(worker_gradient)(const dk_rank *k, int w, int stages)
+static void FN(work_range)(const void *job, int64_t begin, int64_t end)
 {
-    if (stages & DK_GRADIENT_SAMPLED) FN(draw_slopes)(k, w);
-    FN(gradient_dense)(k, w, 0, k->d);
-    if (stages & DK_GRADIENT_SAMPLED) FN(gradient_add_drawn)(k, w);
-}
-
-/* Gradients of all workers, and their messages where a worker's are few tiles. */
-static void FN(worker_loop)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages, int64_t tiles,
-                            int64_t units)
-{
-    const int sampled = stages & DK_GRADIENT_SAMPLED, gradient = sampled || stages & DK_GRADIENT_DENSE;
-#pragma omp parallel num_threads(cpu_threads(cpu, units))
-    {
-        if (sampled) {
-#pragma omp for schedule(static) nowait
-            for (int w = 0; w < k->count; w++) {
-                FN(draw_rows)(k, r, w);
-                FN(prefetch_rows)(k, w);
-            }
-        }
-#pragma omp for schedule(static)
-        for (int w = 0; w < k->count; w++) {
-            if (gradient) FN(worker_gradient)(k, w, stages);
-            for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(k, r, w, tile);
-        }
+    const FN(job) *j = job;
+    const dk_rank *k = j->k;
+    const int sampled = j->stages & DK_GRADIENT_SAMPLED, gradient = sampled || j->stages & DK_GRADIENT_DENSE;
+    for (int64_t w = begin; sampled && w < end; w++) {
+        FN(draw_rows)(k, j->r, (int)w);
+        FN(prefetch_rows)(k, (int)w);
+    }
+    for (int64_t w = begin; w < end; w++) {
+        if (sampled) FN(draw_slopes)(k, (int)w);
+        if (gradient) FN(gradient_dense)(k, (int)w, 0, k->d);
+        if (sampled) FN(gradient_add_drawn)(k, (int)w);
+        for (int64_t tile = 0; tile < j->tiles; tile++) FN(encode_tile)(k, j->r, (int)w, tile);
     }
 }
 
-/* A tile's loads and its Philox rounds take turns: ask for the next tile's gradient and memory before this one's
- * rounds begin, so that the bus is not idle meanwhile. */
+static void FN(statistic_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t tiles = j->k->layout.tiles;
+    for (int64_t e = begin; e < end; e++) FN(encode_tile_statistic)(j->k, (int)(e / tiles), e % tiles);
+}
+
+static void FN(scale_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t blocks = j->k->layout.blocks;
+    for (int64_t e = begin; e < end; e++) FN(encode_block_scale)(j->k, (int)(e / blocks), e % blocks);
+}
+
+/* A tile's loads and its Philox rounds take turns: the next tile's gradient and memory are asked for before this
+ * one's rounds begin, so that the bus is not idle meanwhile. */
 static void FN(prefetch_tile)(const dk_rank *k, int w, int64_t tile)
 {
     if (tile >= k->layout.tiles) return;
@@ -71,60 +71,100 @@ static void FN(prefetch_tile)(const dk_rank *k, int w, int64_t tile)
     }
 }
 
+static void FN(encode_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t tiles = j->k->layout.tiles;
+    for (int64_t e = begin; e < end; e++) {
+        FN(prefetch_tile)(j->k, (int)(e / tiles), e % tiles + 1);
+        FN(encode_tile)(j->k, j->r, (int)(e / tiles), e % tiles);
+    }
+}
+
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
-    const int64_t tiles = k->layout.tiles;
+    const dk_layout *y = &k->layout;
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
-    const int together = k->layout.tiles_per_block == 1 && tiles <= 4, encode = stages & DK_ENCODE;
-    FN(worker_loop)(cpu, k, r, stages, encode && together ? tiles : 0, units);
+    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE;
+    const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
+    cpu_share(cpu, units, k->count, FN(work_range), &job);
     if (!encode || together) return;
-    FN(encode_split_blocks)(cpu, k);
-#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
-    for (int64_t e = 0; e < k->count * tiles; e++) {
-        FN(prefetch_tile)(k, (int)(e / tiles), e % tiles + 1);
-        FN(encode_tile)(k, r, (int)(e / tiles), e % tiles);
+    if (y->scale_words > 0 && y->tiles_per_block > 1) {
+        cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);
+        cpu_share(cpu, k->count * y->tiles, k->count * y->blocks, FN(scale_range), &job);
+    }
+    cpu_share(cpu, units, k->count * y->tiles, FN(encode_range), &job);
+}
+
+static void FN(table_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t e = begin; e < end; e++) {
+        const int64_t row = e * FN(ROWS), last = row + FN(ROWS) < j->k->rows ? row + FN(ROWS) : j->k->rows;
+        FN(slopes_of_rows)(j->k, j->table, row, last);
+    }
+}
+
+static void FN(columns_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t d = j->k->d, chunks = (d + FN(COLUMNS) - 1) / FN(COLUMNS);
+    for (int64_t e = begin; e < end; e++) {
+        const int64_t column = e % chunks * FN(COLUMNS), last = column + FN(COLUMNS) < d ? column + FN(COLUMNS) : d;
+        FN(columns_mean)(j->k, (int)(e / chunks), j->table, j->out, column, last);
     }
 }
 
 static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)
 {
-    enum { ROWS = 512, COLUMNS = 64 };
-    const int64_t units = k->row_start[k->rows], chunks = (k->d + COLUMNS - 1) / COLUMNS;
-#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
-    for (int64_t begin = 0; begin < (keep_table ? 0 : k->rows); begin += ROWS)
-        FN(slopes_of_rows)(k, table, begin, begin + ROWS < k->rows ? begin + ROWS : k->rows);
-#pragma omp parallel for num_threads(cpu_threads(cpu, units)) schedule(static)
-    for (int64_t e = 0; e < k->count * chunks; e++) {
-        const int64_t begin = e % chunks * COLUMNS;
-        FN(columns_mean)(k, (int)(e / chunks), table, out, begin, begin + COLUMNS < k->d ? begin + COLUMNS : k->d);
-    }
+    const int64_t units = k->row_start[k->rows], chunks = (k->d + FN(COLUMNS) - 1) / FN(COLUMNS);
+    const FN(job) job = {.k = k, .table = table, .out = out};
+    if (!keep_table) cpu_share(cpu, units, (k->rows + FN(ROWS) - 1) / FN(ROWS), FN(table_range), &job);
+    cpu_share(cpu, units, k->count * chunks, FN(columns_range), &job);
+}
+
+static void FN(step_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t tile = begin; tile < end; tile++) FN(step_tile)(j->k, j->r, tile);
 }
 
 static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
 {
     const int64_t tiles = k->layout.tiles;
+    const FN(job) job = {.k = k, .r = r};
     if (dk_codec_is_gather(k->codec.kind)) {
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }
-#pragma omp parallel for num_threads(cpu_threads(cpu, k->d * k->workers)) schedule(static) if (tiles > 1)
-    for (int64_t tile = 0; tile < tiles; tile++) FN(step_tile)(k, r, tile);
+    cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
     if (k->prox != DK_PROX_BALL) return;
     FN(norm_total)(k);
     for (int64_t tile = 0; tile < tiles; tile++) FN(project_tile)(k, tile);
 }
 
+/* Part e of the evaluation is chunk e of the rank; a chunk belongs to one worker. */
+static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const dk_rank *k = j->k;
+    int64_t first = 0;
+    for (int w = 0; w < k->count && first < end; w++) {
+        const int64_t row0 = k->worker_row[w], m = k->worker_row[w + 1] - row0;
+        const int64_t last = first + (m + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+        for (int64_t e = begin > first ? begin : first; e < end && e < last; e++) {
+            const int64_t row = (e - first) * DK_EVAL_ROWS, stop = row + DK_EVAL_ROWS < m ? row + DK_EVAL_ROWS : m;
+            FN(evaluate_rows)(k, row0 + row, row0 + stop, k->eval_sums + 2 * e);
+        }
+        first = last;
+    }
+}
+
 static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
 {
-    int64_t chunk = 0;
-    for (int w = 0; w < k->count; w++) {
-        const int64_t row0 = k->worker_row[w], m = k->worker_row[w + 1] - row0;
-        const int64_t chunks = (m + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-#pragma omp parallel for num_threads(cpu_threads(cpu, k->row_start[row0 + m] - k->row_start[row0])) schedule(static)
-        for (int64_t c = 0; c < chunks; c++) {
-            const int64_t begin = c * DK_EVAL_ROWS, end = begin + DK_EVAL_ROWS < m ? begin + DK_EVAL_ROWS : m;
-            FN(evaluate_rows)(k, row0 + begin, row0 + end, k->eval_sums + 2 * (chunk + c));
-        }
-        chunk += chunks;
-    }
+    const FN(job) job = {.k = k};
+    int64_t chunks = 0;
+    for (int w = 0; w < k->count; w++)
+        chunks += (k->worker_row[w + 1] - k->worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+    cpu_share(cpu, k->row_start[k->rows], chunks, FN(evaluate_range), &job);
 }
