@@ -13,7 +13,11 @@ HD REAL FN(row_margin)(const dk_rank *k, int64_t row)
     const int32_t *column = k->column + begin;
     const REAL *value = (const REAL *)k->value + begin, *x = (const REAL *)k->x;
     REAL z;
-    OCTET_SUM(z, REAL, e, k->row_start[row + 1] - begin, value[e] * x[column[e]]);
+    if (k->unit) {
+        OCTET_SUM(z, REAL, e, k->row_start[row + 1] - begin, x[column[e]]);
+    } else {
+        OCTET_SUM(z, REAL, e, k->row_start[row + 1] - begin, value[e] * x[column[e]]);
+    }
     return z;
 }
 
@@ -54,7 +58,7 @@ BODY void FN(add_row)(const dk_rank *k, int64_t row, REAL factor, REAL *out)
     const int32_t *column = k->column + begin;
     const REAL *value = (const REAL *)k->value + begin;
     EACH(e, k->row_start[row + 1] - begin)
-        out[column[e]] += factor * value[e];
+        out[column[e]] += k->unit ? factor : factor * value[e];
     EACH_END
 }
 
@@ -121,7 +125,11 @@ BODY void FN(columns_mean)(const dk_rank *k, int w, const REAL *table, REAL *out
         const int32_t *row = k->col_row + first;
         const REAL *value = (const REAL *)k->col_value + first;
         REAL total;
-        OCTET_SUM(total, REAL, e, start[begin + c + 1] - first, rows[row[e]] * value[e]);
+        if (k->unit) {
+            OCTET_SUM(total, REAL, e, start[begin + c + 1] - first, rows[row[e]]);
+        } else {
+            OCTET_SUM(total, REAL, e, start[begin + c + 1] - first, rows[row[e]] * value[e]);
+        }
         OCTET_ONCE out[w * k->stride + begin + c] = total * share;
     EACH_END
 }
@@ -141,8 +149,8 @@ BODY void FN(evaluate_rows)(const dk_rank *k, int64_t begin, int64_t end, double
         const REAL *value = (const REAL *)k->value + first;
         const double y = k->label[begin + j];
         double z0, delta;
-        OCTET_SUM(z0, double, e, length, (double)value[e] * k->x_star[column[e]]);
-        OCTET_SUM(delta, double, e, length, (double)value[e] * k->x_diff[column[e]]);
+        OCTET_SUM(z0, double, e, length, (k->unit ? 1.0 : (double)value[e]) * k->x_star[column[e]]);
+        OCTET_SUM(delta, double, e, length, (k->unit ? 1.0 : (double)value[e]) * k->x_diff[column[e]]);
         OCTET_ONCE
         {
             loss[j] = dk_loss_value(k->loss, z0 + delta, y);

@@ -19,7 +19,7 @@
  *
  * Also EACH_IN_BLOCKS(b, blocks, i, m, limit, prelude) .. EACH_IN_BLOCKS_END: i in [0, min(m, limit)) of every block
  * b, where `limit` and the statement `prelude` may depend on b; EACH_ANY(flag, i, count, condition): flag becomes 1
- * if the condition holds anywhere; OCTET_MAX: the largest of non-negative terms.
+ * if the condition holds anywhere; OCTET_MAX: the largest of non-negative terms, NaN if one of them is.
  *
  * Nothing returns early inside a phase. What lives across phases lives in memory: TILE_LOCAL arrays (shared
  * memory on a GPU, the stack on a CPU) or the arena. With DITHER_REVERSE_LANES the CPU runs EACH backwards, which
@@ -34,6 +34,7 @@
 #endif
 
 #define DK_THREADS 256 /* lanes of a CUDA thread block */
+#define DK_LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b)) /* a NaN in either stays */
 
 #ifdef __CUDACC__
 
@@ -64,10 +65,10 @@
 #define OCTET_MAX(total, k, length, term) \
     do { \
         double max_ = 0; \
-        for (int64_t k = threadIdx.x & 7, n_ = (length); k < n_; k += 8) max_ = (term) > max_ ? (term) : max_; \
+        for (int64_t k = threadIdx.x & 7, n_ = (length); k < n_; k += 8) max_ = DK_LARGER(term, max_); \
         for (int step_ = 4; step_ > 0; step_ /= 2) { \
             const double other_ = __shfl_xor_sync(0xFFu << (threadIdx.x & 24), max_, step_); \
-            max_ = other_ > max_ ? other_ : max_; \
+            max_ = DK_LARGER(other_, max_); \
         } \
         total = max_; \
     } while (0)
@@ -118,7 +119,7 @@
 #define OCTET_MAX(total, k, length, term) \
     do { \
         double max_ = 0; \
-        for (int64_t k = 0, n_ = (length); k < n_; k++) max_ = (term) > max_ ? (term) : max_; \
+        for (int64_t k = 0, n_ = (length); k < n_; k++) max_ = DK_LARGER(term, max_); \
         total = max_; \
     } while (0)
 #define OCTET_ONCE

@@ -81,6 +81,7 @@ typedef struct dk_rank {
     int32_t snapshot; /* rows have a table of slopes (L-SVRG, SAGA, full) */
     int32_t saga;     /* drawn rows enter the table at once */
     int32_t memory;   /* workers keep h_i */
+    int32_t unit;     /* every value is 1, so neither `value` nor `col_value` is stored: they are NULL */
     int64_t d, stride, rows;
     uint64_t seed;
     double l2, prox_a, prox_b;

@@ -17,9 +17,9 @@ static void FN(prefetch_rows)(const dk_rank *k, int w)
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
     for (int q = 0; q < k->batch && q < 16; q++) {
         const int64_t begin = k->row_start[picked[q]], length = k->row_start[picked[q] + 1] - begin;
-        const char *column = (const char *)(k->column + begin), *value = (const char *)((const REAL *)k->value + begin);
-        const int64_t value_bytes = length * (int64_t)sizeof(REAL) < 512 ? length * (int64_t)sizeof(REAL) : 512;
-        for (int64_t i = 0; i < value_bytes + 63; i += 64) __builtin_prefetch(value + i);
+        const char *column = (const char *)(k->column + begin), *value = (const char *)k->value + begin * (int64_t)sizeof(REAL);
+        const int64_t bytes = length * (int64_t)sizeof(REAL) < 512 ? length * (int64_t)sizeof(REAL) : 512;
+        for (int64_t i = 0; !k->unit && i < bytes + 63; i += 64) __builtin_prefetch(value + i);
         for (int64_t i = 0; i < length * 4 + 63 && i < 320; i += 64) __builtin_prefetch(column + i);
         __builtin_prefetch(k->label + picked[q]);
         if (k->snapshot) __builtin_prefetch((const REAL *)k->table + picked[q]);

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Trains VR-DIANA and what it is compared with on data/mushrooms, 12 workers, to a gap of 1e-12, and ends with a table
-# and a picture. Installs what is missing, builds into build/release, writes into build/demo. Takes about a minute.
+# and a picture. Installs what is missing, builds into build/release, writes into build/demo. Takes one or two
+# minutes, most of them to compile.
 set -eu
+# shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
 need_build_tools
@@ -9,7 +11,7 @@ have gnuplot || need gnuplot-nox
 install_missing
 
 step "building"
-configure release -DCMAKE_BUILD_TYPE=Release
+configure release -DCMAKE_BUILD_TYPE=Release -DDITHER_TESTS=OFF
 build release dither_command
 dither=$root/build/release/dither
 out=$root/build/demo
@@ -18,15 +20,16 @@ mkdir -p "$out"
 # value NAME KEY: of the summary of a run
 value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$out/$1.json"; }
 
-# train NAME "title" OPTION...
+# train NAME "title" OPTION...: on a terminal the program draws its progress itself
 train() {
     name=$1 title=$2
     shift 2
     say "$title"
-    say "  dither train data/mushrooms --l2 6e-4 --workers 12 $*"
-    (cd "$root" && "$dither" train data/mushrooms --l2 6e-4 --workers 12 "$@" --trace "$out/$name.csv" \
-        --summary "$out/$name.json" --quiet)
-    say "  gap $(value "$name" gap) after $(value "$name" iterations) iterations, $(value "$name" seconds) s"
+    say "  dither train data/mushrooms --l2 6e-4 --workers 12 --threads 1 $*"
+    (cd "$root" && "$dither" train data/mushrooms --l2 6e-4 --workers 12 --threads 1 "$@" --trace "$out/$name.csv" \
+        --summary "$out/$name.json" >"$out/$name.txt")
+    awk -v gap="$(value "$name" gap)" -v k="$(value "$name" iterations)" -v t="$(value "$name" seconds)" \
+        'BEGIN { printf "  gap %.1e after %d iterations, %.2f s\n", gap, k, t }'
 }
 
 step "training: logistic regression, 8124 rows, 112 features, 12 workers"
@@ -39,7 +42,7 @@ messages=$(awk -v k="$(value vr_diana_lsvrg iterations)" 'BEGIN { printf "%d", 1
 gradients=$(awk -v b="$(value vr_diana_lsvrg uplink_bits)" -v d="$(value vr_diana_lsvrg features)" \
     'BEGIN { printf "%d", 1.5 * b / (64 * d) + 1 }')
 train lsvrg "L-SVRG, uncompressed: 64 bits a coordinate" \
-    --method vr-diana --estimator lsvrg --codec identity --target-gap 1e-12
+    --method vr-diana --estimator lsvrg --codec identity --target-gap 1e-12 --trace-every 50
 train gd "Gradient descent, uncompressed" --method gd --iterations "$gradients"
 train diana "DIANA with plain SGD: quantized differences, no variance reduction" --method diana --iterations "$messages"
 train qsgd "QSGD: quantized gradients" --method qsgd --iterations "$messages"

@@ -1,6 +1,8 @@
 # What demo.sh and test.sh share: find the tools, install what is missing, configure, build. Sourced, not run.
 # shellcheck shell=sh
 
+LC_ALL=C
+export LC_ALL
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 started=$(date +%s)

@@ -169,12 +169,12 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
         k->worker_row = place(&a, k->count + 1, 8);
         k->row_start = place(&a, s->rows + 1, 8);
         k->column = place(&a, nz, 4);
-        k->value = place(&a, nz, real);
+        k->value = place(&a, k->unit ? 0 : nz, real);
         k->label = place(&a, s->rows, 8);
         k->weight = place(&a, k->count, 8);
         k->col_start = place(&a, k->count * (k->d + 1), 8);
         k->col_row = place(&a, nz, 4);
-        k->col_value = place(&a, nz, real);
+        k->col_value = place(&a, k->unit ? 0 : nz, real);
         if (pass == 0) TRY_DEVICE(r, v->alloc(v->context, a.used, &r->data_arena), "memory for the data");
     }
     const struct {
@@ -189,10 +189,20 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
                   {k->col_row, s->col_row, (size_t)nz * 4}};
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
         TRY_DEVICE(r, v->upload(v->context, (void *)copies[i].to, copies[i].from, copies[i].bytes), "upload");
-    TRY(dither_rank_write(r, (void *)k->value, nz, data->value + first, error));
-    TRY(dither_rank_write(r, (void *)k->col_value, nz, s->col_value, error));
+    if (!k->unit) {
+        TRY(dither_rank_write(r, (void *)k->value, nz, data->value + first, error));
+        TRY(dither_rank_write(r, (void *)k->col_value, nz, s->col_value, error));
+    }
 out:
     return status;
+}
+
+/* Multiplying by 1 changes no bit, so data of zeros and ones needs no values: a third of the memory traffic. */
+static int all_ones(const dither_data *data)
+{
+    int64_t e = 0;
+    while (e < data->nonzeros && data->value[e] == 1) e++;
+    return e == data->nonzeros;
 }
 
 static void describe(dk_rank *k, const dither_plan *p, int first, int count)
@@ -200,6 +210,7 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
     *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
                    .first = first, .count = count, .batch = p->batch,
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
+                   .unit = all_ones(p->problem.data),
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec};
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);

@@ -38,7 +38,7 @@ static void check_dither_at(const dk_codec *codec, float scale, float v)
     const double s = codec->levels, unit = (double)scale / s;
     double low, high;
     const double mean = exact_expectation(codec->kind, &scaler, v, 32, &low, &high);
-    const double allowed = fabs(v) * 0x1p-21 + unit * 0x1p-24 + (unit < 0x1p-100 ? 0x1p-149 : 0);
+    const double allowed = fabs(v) * 0x1p-21 + unit * 0x1.001p-24 + (unit < 0x1p-100 ? 0x1p-149 : 0);
     if (!(fabs(mean - (double)v) <= allowed))
         fail_msg("dither s=%g scale=%a: E Q(%a) is %a, off by %g of a level", s, (double)scale, (double)v, mean,
                  (mean - (double)v) / unit);
@@ -230,7 +230,7 @@ static void check_coordinates(const char *name, const truth *t, const draws *a, 
         const double mean = a->error[c] / DRAWS, error = sqrt(t->variance[c] / DRAWS);
         if (!(fabs(mean) <= 5 * error + 6 * t->unit[c] / DRAWS + t->rounding[c]))
             fail_msg("%s: coordinate %d = %g has mean error %g, standard error %g", name, c, t->mean[c], mean, error);
-        const int common = t->variance[c] * DRAWS >= 20 * t->unit[c] * t->unit[c];
+        const int common = t->unit[c] > 0 && t->variance[c] * DRAWS >= 20 * t->unit[c] * t->unit[c];
         if (common && s < 1000) chi += mean * mean / (error * error), freedom += 1;
     }
     if (t->independent && freedom > 0) {
@@ -374,7 +374,7 @@ static void test_omega_is_a_bound(void **state)
                     codec.levels = levels[l];
                     for (int64_t c = 0; c < d; c++) x[c] = start < 2 ? random_normal(&random) : exp2(-5.0 * start * (double)(c > 0)) * (1 + 0.01 * random_normal(&random));
                     const double omega = dither_codec_omega(&codec, d, 0), found = climb(&codec, x, d, &random);
-                    if (!(found <= omega * (1 + 1e-12)))
+                    if (!(found <= omega * (1 + 1e-12) + 1e-15))
                         fail_msg("p=%d s=%d d=%lld: V/||x||^2 = %.12g, omega %.12g", codec.norm, codec.levels,
                                  (long long)d, found, omega);
                 }
@@ -527,21 +527,23 @@ static void test_randk_distinct(void **state)
 static void words_of(const variant *v, int64_t d)
 {
     const int64_t iteration = ((int64_t)1 << 40) - 2;
+    const int first = d < 1000 ? 65530 : 300; /* the messages of all workers before it are allocated too */
     variant w = *v;
     rig r;
     uint64_t random = 5;
     w.codec.wire = DK_WIRE_fixed;
     if (dk_codec_form(v->codec.kind) != DK_FORM_SYMBOLS) return;
-    rig_open(&r, &w.codec, d, v->block, 65535, 65530, 2, 0);
+    rig_open(&r, &w.codec, d, v->block, first + 2, first, 2, 0);
     r.k.seed = 0xFEDCBA9876543210u;
     for (int64_t i = 0; i < 2 * r.k.stride; i++) rig_set(&r, r.k.gradient, i, random_normal(&random));
     rig_encode(&r, iteration);
     for (int i = 0; i < 2; i++)
         for (int64_t c = 0; c < d; c++) {
-            const uint32_t *message = r.k.messages + (65530 + i) * r.k.layout.message_words;
+            const uint32_t *message = r.k.messages + (first + i) * r.k.layout.message_words;
             dk_bits32 scale = {.u = r.k.layout.scale_words ? message[c / r.k.layout.block] : 0};
             const dk_scaler scaler = dk_codec_scaler(w.codec.kind, &w.codec, scale.f);
-            const uint32_t word = dk_word(r.k.seed, dk_subsequence(iteration, (uint32_t)(65530 + i), DK_STREAM_UPLINK), (uint64_t)c);
+            const uint64_t sub = dk_subsequence(iteration, (uint32_t)(first + i), DK_STREAM_UPLINK);
+            const uint32_t word = dk_word(r.k.seed, sub, (uint64_t)c);
             const float value = (float)rig_get(&r, r.k.gradient, i * r.k.stride + c);
             const float want = dk_codec_value(w.codec.kind, &scaler, dk_codec_quantize(w.codec.kind, &scaler, value, word));
             if (decoded(&r, i, c) != (double)want) fail_msg("%s: worker %d, coordinate %lld", variant_name(&w, d, 0), i, (long long)c);

@@ -11,6 +11,7 @@
 #define NEAR 1e-10  /* decrement / P from where on Newton's method is taken to converge quadratically */
 #define FLOOR 1e-22 /* decrement / P where a step is about the rounding of x */
 #define SHORT 1e-13 /* gradient / gradient at the origin that counts as near whatever P is: P* may be 0 */
+#define TINY 1e-20  /* gradient / gradient at the origin that is as good as 0 */
 #define PATIENCE 3  /* iterations near the minimum that don't halve the gradient; one does on the floor */
 #define TRIALS 60   /* halvings of a step, */
 #define FOLDS 6     /* so many of them before it's cut at the first kink */
@@ -172,7 +173,7 @@ static int is_finished(dither_newton *newton, int polish, double norm, const dou
         newton->norm = norm;
         memcpy(newton->best, x, (size_t)newton->objective->data->features * sizeof *x);
     }
-    return norm == 0 || !dk_finite(norm) || *stalled >= patience || (near && !polish);
+    return norm <= TINY * newton->start_norm || !dk_finite(norm) || *stalled >= patience || (near && !polish);
 }
 
 dither_status dither_newton_minimise(dither_newton *newton, int polish, double *x, dither_error *error)
