@@ -3,7 +3,7 @@
 enum { FN(SMALL_D) = 4096, FN(COLUMNS) = 256, FN(ROWS) = 256 };
 
 /* One block a worker: gradient and, where a worker's message is few tiles, the message. */
-__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(dk_rank k, dk_round r, int stages, int64_t tiles)
+__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int stages, int64_t tiles)
 {
     const int w = (int)blockIdx.x, sampled = stages & DK_GRADIENT_SAMPLED;
     if (sampled) {
@@ -15,60 +15,60 @@ __global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(dk_rank k, dk_rou
     for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(&k, &r, w, tile);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(dk_rank k, dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
 {
     FN(draw_rows)(&k, &r, (int)blockIdx.x);
     FN(draw_slopes)(&k, (int)blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(dense_kernel)(dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(dense_kernel)(const __grid_constant__ dk_rank k)
 {
     const int64_t begin = (int64_t)blockIdx.x * DK_TILE;
     FN(gradient_dense)(&k, (int)blockIdx.y, begin, begin + DK_TILE < k.d ? begin + DK_TILE : k.d);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(drawn_kernel)(dk_rank k) { FN(gradient_add_drawn)(&k, (int)blockIdx.x); }
+__global__ void __launch_bounds__(DK_THREADS) FN(drawn_kernel)(const __grid_constant__ dk_rank k) { FN(gradient_add_drawn)(&k, (int)blockIdx.x); }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(statistic_kernel)(dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(statistic_kernel)(const __grid_constant__ dk_rank k)
 {
     FN(encode_tile_statistic)(&k, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(const __grid_constant__ dk_rank k)
 {
     FN(encode_block_scale)(&k, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(dk_rank k, dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
 {
     FN(encode_tile)(&k, &r, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(dk_rank k, REAL *table)
+__global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(const __grid_constant__ dk_rank k, REAL *table)
 {
     const int64_t begin = (int64_t)blockIdx.x * FN(ROWS);
     FN(slopes_of_rows)(&k, table, begin, begin + FN(ROWS) < k.rows ? begin + FN(ROWS) : k.rows);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(dk_rank k, const REAL *table, REAL *out)
+__global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(const __grid_constant__ dk_rank k, const REAL *table, REAL *out)
 {
     const int64_t begin = (int64_t)blockIdx.x * FN(COLUMNS);
     FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.d ? begin + FN(COLUMNS) : k.d);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(dk_rank k, dk_round r) { FN(decode_gather)(&k, &r); }
+__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r) { FN(decode_gather)(&k, &r); }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(dk_rank k, dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
 {
     FN(step_tile)(&k, &r, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(norm_kernel)(dk_rank k) { FN(norm_total)(&k); }
+__global__ void __launch_bounds__(DK_THREADS) FN(norm_kernel)(const __grid_constant__ dk_rank k) { FN(norm_total)(&k); }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(project_kernel)(dk_rank k) { FN(project_tile)(&k, blockIdx.x); }
+__global__ void __launch_bounds__(DK_THREADS) FN(project_kernel)(const __grid_constant__ dk_rank k) { FN(project_tile)(&k, blockIdx.x); }
 
 /* Chunk blockIdx.x of worker blockIdx.y; the chunks of the workers before it come first in eval_sums. */
-__global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(const __grid_constant__ dk_rank k)
 {
     const int w = (int)blockIdx.y;
     const int64_t row0 = k.worker_row[w], m = k.worker_row[w + 1] - row0, begin = (int64_t)blockIdx.x * DK_EVAL_ROWS;

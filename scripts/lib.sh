@@ -67,11 +67,13 @@ Neither root nor sudo is at hand to install them. This does it, run by root:
 }
 
 # configure FOLDER OPTION...: FOLDER is under build/. One left by another checkout or generator is begun anew.
+generator='' # set to ask for one
 configure() {
     folder=$root/build/$1
     shift
-    generator='Unix Makefiles'
-    if have ninja; then generator=Ninja; fi
+    if [ -z "$generator" ]; then
+        if have ninja; then generator=Ninja; else generator='Unix Makefiles'; fi
+    fi
     cache=$folder/CMakeCache.txt
     if [ -f "$cache" ] && ! { grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$cache" &&
         grep -qxF "CMAKE_GENERATOR:INTERNAL=$generator" "$cache"; }; then

@@ -20,8 +20,11 @@ static double norm_of(const double *x, int64_t d) { return sqrt(dither_dot(x, x,
 /* tangent = (H + cI)^{-1} x at the present point x, whose derivative by c is -tangent. */
 static dither_status find_tangent(sphere *s, dither_error *error)
 {
-    dither_newton_system_refresh(s->newton->system, s->all, NULL);
-    return dither_newton_system_solve(s->newton->system, s->x, 1e-4, s->tangent, error);
+    dither_status status = DITHER_OK;
+    TRY(dither_newton_system_refresh(s->newton->system, s->all, NULL, error));
+    TRY(dither_newton_system_solve(s->newton->system, s->x, 1e-4, s->tangent, error));
+out:
+    return status;
 }
 
 /* The root of 1/R - 1/||x(c)||, which is nearly linear in c (More and Sorensen, "Computing a trust region step",

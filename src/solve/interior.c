@@ -57,7 +57,7 @@ static dither_status find_step(interior *s, dither_error *error)
         s->ridge[c] = l1 ? p * q / (p + q) : p + q;
         s->rhs[c] = l1 ? (q * (pull - a - s->g[c]) - p * (push - a + s->g[c])) / (p + q) : pull - push - s->g[c];
     }
-    dither_newton_system_refresh(s->newton->system, s->all, s->ridge);
+    TRY(dither_newton_system_refresh(s->newton->system, s->all, s->ridge, error));
     TRY(dither_newton_system_solve(s->newton->system, s->rhs, 1e-3, s->dx, error));
     s->slope = 0;
     for (int64_t c = 0; c < d; c++) {

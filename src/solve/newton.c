@@ -74,7 +74,7 @@ static dither_status find_direction(dither_newton *newton, double share, dither_
     dither_status status = DITHER_OK;
     const int64_t d = newton->objective->data->features;
     const double root = sqrt(share);
-    dither_newton_system_refresh(newton->system, newton->is_free, NULL);
+    TRY(dither_newton_system_refresh(newton->system, newton->is_free, NULL, error));
     const double tolerance = newton->system->flat ? 1e-6 : (root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root));
     TRY(dither_newton_system_solve(newton->system, newton->subgradient, tolerance, newton->direction, error));
     newton->decrement = dither_dot(newton->subgradient, newton->direction, d);

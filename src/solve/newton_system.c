@@ -24,9 +24,6 @@ dither_status dither_newton_system_create(const dither_objective *objective, dit
     TRY_ALLOC(out->scale, d);
     TRY_ALLOC(out->partial, out->chunks * d);
     TRY_ALLOC(out->work, 6 * d);
-    TRY_ALLOC(out->own_row_start, data->rows + 1);
-    TRY_ALLOC(out->own_column, data->nonzeros);
-    TRY_ALLOC(out->own_value, data->nonzeros);
     const double smoothness = dither_loss_smoothness(objective->loss) / (double)data->rows;
     for (int64_t k = 0; k < data->nonzeros; k++)
         out->bound[data->column[k]] += smoothness * data->value[k] * data->value[k];
@@ -44,17 +41,17 @@ void dither_newton_system_release(dither_newton_system *system)
     *system = (dither_newton_system){0};
 }
 
-static void select_columns(dither_newton_system *system, const unsigned char *is_free)
+/* Copy the rows' entries in free columns. */
+static dither_status copy_rows(dither_newton_system *system, dither_error *error)
 {
+    dither_status status = DITHER_OK;
     const dither_data *data = system->objective->data;
-    int64_t unknowns = 0, entries = 0;
-    for (int64_t c = 0; c < data->features; c++) {
-        system->unknown_of[c] = is_free[c] ? (int32_t)unknowns : -1;
-        if (is_free[c]) system->column_of[unknowns++] = (int32_t)c;
+    int64_t entries = 0;
+    if (!system->own_row_start) {
+        TRY_ALLOC(system->own_row_start, data->rows + 1);
+        TRY_ALLOC(system->own_column, data->nonzeros);
+        TRY_ALLOC(system->own_value, data->nonzeros);
     }
-    system->unknowns = unknowns;
-    system->row_start = data->row_start, system->column = data->column, system->value = data->value;
-    if (unknowns == data->features) return;
     for (int64_t j = 0; j < data->rows; j++) {
         for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) {
             const int32_t unknown = system->unknown_of[data->column[k]];
@@ -64,8 +61,22 @@ static void select_columns(dither_newton_system *system, const unsigned char *is
         }
         system->own_row_start[j + 1] = entries;
     }
-    system->row_start = system->own_row_start;
-    system->column = system->own_column, system->value = system->own_value;
+    system->row_start = system->own_row_start, system->column = system->own_column, system->value = system->own_value;
+out:
+    return status;
+}
+
+static dither_status select_columns(dither_newton_system *system, const unsigned char *is_free, dither_error *error)
+{
+    const dither_data *data = system->objective->data;
+    int64_t unknowns = 0;
+    for (int64_t c = 0; c < data->features; c++) {
+        system->unknown_of[c] = is_free[c] ? (int32_t)unknowns : -1;
+        if (is_free[c]) system->column_of[unknowns++] = (int32_t)c;
+    }
+    system->unknowns = unknowns;
+    system->row_start = data->row_start, system->column = data->column, system->value = data->value;
+    return unknowns < data->features ? copy_rows(system, error) : DITHER_OK;
 }
 
 void dither_newton_system_damp(dither_newton_system *system, double length)
@@ -75,13 +86,11 @@ void dither_newton_system_damp(dither_newton_system *system, double length)
     if (length < 0.1) system->damping = damping < 1e-10 ? 1e-10 : (damping < 0.1 ? 10 * damping : 1.0);
 }
 
-void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free, const double *extra)
+/* weight, and the sums of weight a_jc^2 into diagonal[unknowns] */
+static void weigh_rows(dither_newton_system *system, double *diagonal)
 {
     const dither_objective *objective = system->objective;
     const int64_t rows = objective->data->rows;
-    double *const diagonal = system->work;
-    select_columns(system, is_free);
-    system->factored = 0;
     memset(diagonal, 0, (size_t)system->unknowns * sizeof *diagonal);
     for (int64_t j = 0; j < rows; j++) {
         const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
@@ -90,12 +99,25 @@ void dither_newton_system_refresh(dither_newton_system *system, const unsigned c
         for (int64_t k = system->row_start[j]; k < system->row_start[j + 1]; k++)
             diagonal[system->column[k]] += weight * system->value[k] * system->value[k];
     }
+}
+
+dither_status dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free,
+                                           const double *extra, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    double *const diagonal = system->work;
+    TRY(select_columns(system, is_free, error));
+    weigh_rows(system, diagonal);
+    system->factored = 0;
     for (int64_t u = 0; u < system->unknowns; u++) {
         const int32_t c = system->column_of[u];
-        system->ridge[u] = objective->l2 + (extra ? extra[c] : 0.0) + (system->flat ? system->damping * system->bound[c] : 0.0);
+        const double damping = system->flat ? system->damping * system->bound[c] : 0.0;
+        system->ridge[u] = system->objective->l2 + damping + (extra ? extra[c] : 0.0);
         const double total = diagonal[u] + system->ridge[u];
         system->scale[u] = total > 0 ? 1.0 / sqrt(total) : 0.0;
     }
+out:
+    return status;
 }
 
 void dither_newton_system_product(dither_newton_system *system, const double *p, double *out)

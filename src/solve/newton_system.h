@@ -42,7 +42,8 @@ void dither_newton_system_release(dither_newton_system *system);
 
 /* Take H at the objective's present point, for the columns with is_free[c] != 0; extra[d], unless NULL, is added to
  * its diagonal. */
-void dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free, const double *extra);
+dither_status dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free,
+                                           const double *extra, dither_error *error);
 
 /* Choose the damping of the next steps by how far the last one could be gone: 1 the whole, 0 not at all. */
 void dither_newton_system_damp(dither_newton_system *system, double length);

@@ -100,7 +100,7 @@ static dither_status least_curvature(const dither_problem *problem, double *out,
     memset(all, 1, (size_t)d);
     TRY(dither_objective_create(problem, 0, &objective, error));
     TRY(dither_newton_system_create(&objective, &system, error));
-    dither_newton_system_refresh(&system, all, NULL);
+    TRY(dither_newton_system_refresh(&system, all, NULL, error));
     TRY(dither_newton_system_factor(&system, -1e-10, &definite, error));
     if (!definite) goto out;
     TRY(dither_lanczos_bound(d, apply_inverse, &system, INFINITY, &largest, error));
