@@ -47,8 +47,11 @@ endmacro()
 if(DITHER_OPENMP)
   find_package(OpenMP COMPONENTS C QUIET)
 endif()
-feature_define(OPENMP "OpenMP" OpenMP_C_FOUND "threads on the CPU" "with gcc nothing, with clang libomp-dev"
-               "OpenMP COMPONENTS C" OpenMP::OpenMP_C)
+feature_define(OPENMP "OpenMP" OpenMP_C_FOUND "threads on the CPU" "for clang libomp-dev" "OpenMP COMPONENTS C"
+               OpenMP::OpenMP_C)
+if(NOT OpenMP_C_FOUND)
+  target_compile_options(dither_build INTERFACE $<$<COMPILE_LANGUAGE:C>:-Wno-unknown-pragmas>)
+endif()
 find_package(ZLIB QUIET)
 find_package(BZip2 QUIET)
 find_package(LibLZMA QUIET)

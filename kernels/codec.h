@@ -47,6 +47,14 @@ HD float dk_round_up(double v)
     return f.f;
 }
 
+/* |v| as a pattern of bits, which are in the order of the values */
+HD uint32_t dk_magnitude_bits(float v)
+{
+    dk_bits32 b;
+    b.f = v;
+    return b.u & 0x7FFFFFFFu;
+}
+
 HD float dk_magnitude(float v)
 {
     dk_bits32 b;

@@ -43,8 +43,9 @@ static int cpu_alloc(void *context, size_t bytes, void **out)
     const size_t rounded = (bytes + 64) / 64 * 64;
     (void)context;
     *out = rounded >= bytes ? aligned_alloc(64, rounded) : NULL;
-    if (*out) memset(*out, 0, rounded);
-    return *out ? 0 : 1;
+    if (!*out) return 1;
+    memset(*out, 0, rounded);
+    return 0;
 }
 
 static void cpu_release(void *context, void *memory)

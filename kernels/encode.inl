@@ -36,6 +36,10 @@ BODY void FN(encode_statistics)(int stat, const dk_tile *t, int m, const float *
     int P = 1;
     while (8 * P < m) P *= 2;
     uint32_t *top = (uint32_t *)lane;
+    if (stat == DK_STAT_MAX && blocks == 1) {
+        EACH_MAX(top[0], i, t->n, dk_magnitude_bits(delta[i]));
+        return;
+    }
     EACH(e, blocks * P)
         if (stat == DK_STAT_MAX) top[e] = 0; else lane[e] = 0;
     EACH_END
@@ -44,9 +48,8 @@ BODY void FN(encode_statistics)(int stat, const dk_tile *t, int m, const float *
         EACH_IN_BLOCKS(b, blocks, i, P, (m < t->n - b * m ? m : t->n - b * m) - j * P, (void)0)
             const float v = part[b * m + i];
             if (stat == DK_STAT_MAX) {
-                dk_bits32 bits;
-                bits.f = dk_magnitude(v);
-                top[b * P + i] = bits.u > top[b * P + i] ? bits.u : top[b * P + i];
+                const uint32_t bits = dk_magnitude_bits(v);
+                top[b * P + i] = bits > top[b * P + i] ? bits : top[b * P + i];
             } else if (stat == DK_STAT_SUM1) {
                 lane[b * P + i] += (double)dk_magnitude(v);
             } else {

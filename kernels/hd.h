@@ -77,6 +77,15 @@
     EACH(i, count) \
         if (condition) flag = 1; \
     EACH_END
+#define EACH_MAP(i, count, ...) EACH(i, count) __VA_ARGS__; EACH_END
+#define EACH_MAX(result, i, count, term) \
+    do { \
+        uint32_t max_ = 0; \
+        EACH(one_, 1) result = 0; EACH_END \
+        for (int i = (int)threadIdx.x, n_ = (count); i < n_; i += DK_THREADS) max_ = (term) > max_ ? (term) : max_; \
+        atomicMax(&(result), __reduce_max_sync(0xFFFFFFFFu, max_)); \
+        __syncthreads(); \
+    } while (0)
 #define DK_STORE(address, value) *(address) = (value)
 
 #else
@@ -128,6 +137,28 @@
         int any_ = 0; \
         for (int i = 0, n_ = (count); i < n_; i++) any_ |= (condition); \
         flag |= any_; \
+    } while (0)
+/* In chunks of 16, the last of which overlaps the one before it, so that none is left to scalar code. */
+#define EACH_MAP(i, count, ...) \
+    do { \
+        const int n_ = (count); \
+        if (n_ >= 16) { \
+            for (int first_ = 0; first_ < n_; first_ += 16) { \
+                const int from_ = first_ + 16 <= n_ ? first_ : n_ - 16; \
+                for (int t_ = 0; t_ < 16; t_++) { \
+                    const int i = from_ + t_; \
+                    __VA_ARGS__; \
+                } \
+            } \
+        } else { \
+            EACH(i, n_) __VA_ARGS__; EACH_END \
+        } \
+    } while (0)
+#define EACH_MAX(result, i, count, term) \
+    do { \
+        uint32_t max_ = 0; \
+        for (int i = 0, n_ = (count); i < n_; i++) max_ = (term) > max_ ? (term) : max_; \
+        result = max_; \
     } while (0)
 /* several threads may store the same value at once */
 #define DK_STORE(address, value) __atomic_store_n(address, value, __ATOMIC_RELAXED)

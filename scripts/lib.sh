@@ -90,5 +90,5 @@ build() {
     folder=$root/build/$1
     cmake --build "$folder" --target "$2" -j "$jobs" >"$folder/build.log" 2>&1 ||
         { tail -n 60 "$folder/build.log"; die "building $folder failed; all of it is in $folder/build.log"; }
-    ! grep -A 12 'warning:' "$folder/build.log"
+    if grep -A 12 'warning:' "$folder/build.log"; then say "(a warning, in build/$1)"; fi
 }

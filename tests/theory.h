@@ -243,12 +243,13 @@ static inline dither_result *train(const dither_data *data, dither_options *opti
 
 /* ---- data ---- */
 
-static inline dither_data *bundled(const char *name)
+/* features: 0 for the largest index in the file */
+static inline dither_data *bundled(const char *name, int features)
 {
     char path[1024];
     dither_data *data;
     dither_error error;
-    dither_options *options = options_of(" ");
+    dither_options *options = features ? options_of("features=%d", features) : options_of(" ");
     snprintf(path, sizeof path, "%s/%s", DITHER_DATA_DIR, name);
     if (dither_data_read(path, options, &data, &error) != DITHER_OK) fail_msg("%s", error.message);
     dither_options_free(options);

@@ -14,24 +14,24 @@ HD int64_t base3_words(int64_t symbols, int bits, int64_t n)
 BODY void base3_pack(const dk_symbol *in, int n, int bits, uint32_t *out)
 {
     const int bytes = (n + 4) / 5;
-    uint8_t *o = (uint8_t *)out;
+    uint8_t *DK_RESTRICT o = (uint8_t *)out;
     (void)bits;
-    EACH(j, bytes)
+    EACH_MAP(j, bytes, {
         o[j] = (uint8_t)(in[j] + 3 * in[j + bytes] + 9 * in[j + 2 * bytes] + 27 * in[j + 3 * bytes] +
                          81 * in[j + 4 * bytes]);
-    EACH_END
+    });
     EACH(j, (4 - bytes % 4) % 4)
         o[bytes + j] = 0;
     EACH_END
 }
 
 /* q / 3 is q * 171 >> 9 below 512. A byte of 243 and up, which no sender makes, gives a last symbol of 3. */
-BODY void base3_unpack(const uint32_t *in, int n, int bits, dk_symbol *out)
+BODY void base3_unpack(const uint32_t *in, int n, int bits, dk_symbol *DK_RESTRICT out)
 {
     const int bytes = (n + 4) / 5;
-    const uint8_t *b = (const uint8_t *)in;
+    const uint8_t *DK_RESTRICT b = (const uint8_t *)in;
     (void)bits;
-    EACH(j, bytes)
+    EACH_MAP(j, bytes, {
         const uint16_t q0 = b[j];
         const uint16_t q1 = (uint16_t)(q0 * 171u >> 9), q2 = (uint16_t)(q1 * 171u >> 9);
         const uint16_t q3 = (uint16_t)(q2 * 171u >> 9), q4 = (uint16_t)(q3 * 171u >> 9);
@@ -40,5 +40,5 @@ BODY void base3_unpack(const uint32_t *in, int n, int bits, dk_symbol *out)
         out[j + 2 * bytes] = (uint16_t)(q2 - 3 * q3);
         out[j + 3 * bytes] = (uint16_t)(q3 - 3 * q4);
         out[j + 4 * bytes] = q4;
-    EACH_END
+    });
 }

@@ -92,7 +92,8 @@ static dither_status polish(sphere *s, double c, dither_error *error)
         newton->iterations++;
     }
     memcpy(s->x, s->best, (size_t)d * sizeof *s->x);
-    newton->outcome = newton->decrement <= 1e-10 * dither_objective_value(f, s->x) || newton->norm <= 1e-13 * newton->start_norm ? DITHER_NEWTON_REACHED : DITHER_NEWTON_STALLED;
+    dither_objective_gradient(f, s->x, s->gradient);
+    newton->outcome = dither_newton_is_near(newton, s->x) ? DITHER_NEWTON_REACHED : DITHER_NEWTON_STALLED;
 out:
     return status;
 }

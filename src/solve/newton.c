@@ -9,10 +9,10 @@
 
 #define LIMIT 500   /* iterations */
 #define NEAR 1e-10  /* decrement / P from where on Newton's method is taken to converge quadratically */
-#define FLOOR 1e-22 /* decrement / P where a step is about the rounding of x */
+#define FLOOR 1e-26 /* decrement / P at the origin of a step that ends where the rounding of x does not let go on */
 #define SHORT 1e-13 /* gradient / gradient at the origin that counts as near whatever P is: P* may be 0 */
 #define TINY 1e-20  /* gradient / gradient at the origin that is as good as 0 */
-#define PATIENCE 3  /* iterations near the minimum that don't halve the gradient; one does on the floor */
+#define PATIENCE 3  /* iterations near the minimum that don't halve the gradient */
 #define TRIALS 60   /* halvings of a step, */
 #define FOLDS 6     /* so many of them before it's cut at the first kink */
 
@@ -130,25 +130,27 @@ static int is_unbounded(const dither_newton *newton, const double *x)
            dither_dot(x, x, objective->data->features) > newton->reach * newton->reach;
 }
 
-/* Whether the present point x, where the subgradient has that norm, is near the minimum as the last step saw it. */
-static int is_near(const dither_newton *newton, const double *x, double norm)
+int dither_newton_is_near(const dither_newton *newton, const double *x)
 {
     const dither_newton_system *system = newton->system;
     if (system->flat && system->damping > 1e-6) return 0; /* a damped decrement says nothing */
-    return newton->decrement <= NEAR * dither_objective_value(newton->objective, x) ||
-           norm <= SHORT * newton->start_norm;
+    const double value = dither_objective_value(newton->objective, x) +
+                         dither_face_value(newton->face, newton->objective->data->features, x);
+    return newton->decrement <= NEAR * value || newton->norm <= SHORT * newton->start_norm;
 }
 
 /* What a run came to whose best point x is the present one. Where P falls for ever in a direction that no single x
- * shows, like for data that can be separated but for ties, its gradient vanishes while Newton's step does not. */
+ * shows, like for data that can be separated but for ties, its gradient vanishes while Newton's step does not; with
+ * a loss of quadratic pieces there is always a minimum. */
 static dither_newton_outcome judge(const dither_newton *newton, int polish, const double *x)
 {
-    const double size = 1 + sqrt(dither_dot(x, x, newton->objective->data->features));
+    const dither_objective *f = newton->objective;
+    const double size = 1 + sqrt(dither_dot(x, x, f->data->features));
+    const int attained = f->l2 > 0 || newton->face->kind != DK_PROX_NONE || newton->system->flat ||
+                         dither_loss_strong(f->loss) > 0;
     if (newton->norm == 0) return DITHER_NEWTON_REACHED;
-    if (!is_near(newton, x, newton->norm)) return DITHER_NEWTON_STALLED;
-    if (polish && newton->face->kind == DK_PROX_NONE && newton->objective->l2 == 0 && newton->step_norm > 1e-3 * size)
-        return DITHER_NEWTON_UNBOUNDED;
-    return DITHER_NEWTON_REACHED;
+    if (!dither_newton_is_near(newton, x)) return DITHER_NEWTON_STALLED;
+    return polish && !attained && newton->step_norm > 1e-3 * size ? DITHER_NEWTON_UNBOUNDED : DITHER_NEWTON_REACHED;
 }
 
 /* One Newton step from the present point x, or a proximal gradient step where that gets nowhere. */
@@ -166,14 +168,15 @@ out:
 /* Take note of the present point x with that norm. Returns whether the run is at its end. */
 static int is_finished(dither_newton *newton, int polish, double norm, const double *x, int *stalled)
 {
-    const int near = is_near(newton, x, norm);
-    const int patience = newton->decrement <= FLOOR * newton->start ? 1 : PATIENCE;
-    *stalled = near && !(norm < 0.5 * newton->norm) ? *stalled + 1 : 0;
+    const int halved = norm < 0.5 * newton->norm;
     if (norm < newton->norm) {
         newton->norm = norm;
         memcpy(newton->best, x, (size_t)newton->objective->data->features * sizeof *x);
     }
-    return norm <= TINY * newton->start_norm || !dk_finite(norm) || *stalled >= patience || (near && !polish);
+    if (norm <= TINY * newton->start_norm || !dk_finite(norm)) return 1;
+    const int near = dither_newton_is_near(newton, x);
+    *stalled = near && !halved ? *stalled + 1 : 0;
+    return near && (!polish || *stalled >= PATIENCE || newton->decrement <= FLOOR * newton->start);
 }
 
 dither_status dither_newton_minimise(dither_newton *newton, int polish, double *x, dither_error *error)

@@ -34,6 +34,9 @@ dither_status dither_newton_create(dither_objective *objective, dither_newton_sy
                                    dither_error *error);
 void dither_newton_release(dither_newton *newton);
 
+/* Whether the present point x[d] is near the minimum, going by norm and decrement. */
+int dither_newton_is_near(const dither_newton *newton, const double *x);
+
 /* Minimise P from x[d], in place. With `polish` until the subgradient's norm falls no further, else until P is near
  * its minimum. What came of it stands in newton->outcome; an error is only a lack of memory. */
 dither_status dither_newton_minimise(dither_newton *newton, int polish, double *x, dither_error *error);

@@ -7,22 +7,20 @@
 #include "cholesky.h"
 #include "losses.h"
 
-#define CHUNKS 8
-
 dither_status dither_newton_system_create(const dither_objective *objective, dither_newton_system *out,
                                           dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dither_data *data = objective->data;
-    const int64_t d = data->features, share = data->nonzeros / (8 * d + 1);
-    *out = (dither_newton_system){.objective = objective, .damping = 1, .chunks = share < 1 ? 1 : (share < CHUNKS ? (int)share : CHUNKS)};
+    const int64_t d = data->features;
+    *out = (dither_newton_system){.objective = objective, .damping = 1};
+    out->flat = dk_loss_curvature(objective->loss, 4, 1) == 0 || dk_loss_curvature(objective->loss, -4, 1) == 0;
     TRY_ALLOC(out->column_of, d);
     TRY_ALLOC(out->unknown_of, d);
     TRY_ALLOC(out->weight, data->rows);
     TRY_ALLOC(out->bound, d);
     TRY_ALLOC(out->ridge, d);
     TRY_ALLOC(out->scale, d);
-    TRY_ALLOC(out->partial, out->chunks * d);
     TRY_ALLOC(out->work, 6 * d);
     const double smoothness = dither_loss_smoothness(objective->loss) / (double)data->rows;
     for (int64_t k = 0; k < data->nonzeros; k++)
@@ -37,7 +35,7 @@ void dither_newton_system_release(dither_newton_system *system)
     free(system->own_row_start), free(system->own_column), free(system->own_value);
     free(system->weight), free(system->bound), free(system->ridge), free(system->scale);
     free(system->matrix), free(system->panels);
-    free(system->partial), free(system->work);
+    free(system->work);
     *system = (dither_newton_system){0};
 }
 
@@ -95,7 +93,6 @@ static void weigh_rows(dither_newton_system *system, double *diagonal)
     for (int64_t j = 0; j < rows; j++) {
         const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
         const double weight = system->weight[j] = curvature / (double)rows;
-        system->flat |= weight == 0;
         for (int64_t k = system->row_start[j]; k < system->row_start[j + 1]; k++)
             diagonal[system->column[k]] += weight * system->value[k] * system->value[k];
     }
@@ -122,26 +119,15 @@ out:
 
 void dither_newton_system_product(dither_newton_system *system, const double *p, double *out)
 {
-    const int64_t rows = system->objective->data->rows, n = system->unknowns;
-    const int chunks = system->chunks;
-#ifdef _OPENMP
-#pragma omp parallel for if (system->row_start[rows] > 500000)
-#endif
-    for (int chunk = 0; chunk < chunks; chunk++) {
-        double *const part = system->partial + chunk * n;
-        memset(part, 0, (size_t)n * sizeof *part);
-        for (int64_t j = rows * chunk / chunks; j < rows * (chunk + 1) / chunks; j++) {
-            const int64_t begin = system->row_start[j], end = system->row_start[j + 1];
-            double dot = 0;
-            for (int64_t k = begin; k < end; k++) dot += system->value[k] * p[system->column[k]];
-            dot *= system->weight[j];
-            for (int64_t k = begin; k < end; k++) part[system->column[k]] += dot * system->value[k];
-        }
-    }
-    for (int64_t u = 0; u < n; u++) {
-        double total = system->ridge[u] * p[u];
-        for (int chunk = 0; chunk < chunks; chunk++) total += system->partial[chunk * n + u];
-        out[u] = total;
+    const int32_t *const column = system->column;
+    const double *const value = system->value;
+    for (int64_t u = 0; u < system->unknowns; u++) out[u] = system->ridge[u] * p[u];
+    for (int64_t j = 0; j < system->objective->data->rows; j++) {
+        const int64_t begin = system->row_start[j], end = system->row_start[j + 1];
+        double dot = 0;
+        for (int64_t k = begin; k < end; k++) dot += value[k] * p[column[k]];
+        dot *= system->weight[j];
+        for (int64_t k = begin; k < end; k++) out[column[k]] += dot * value[k];
     }
 }
 
@@ -190,26 +176,40 @@ out:
     return status;
 }
 
+/* How many steps of conjugate gradients cost what a factorization does. */
+static double factor_steps(const dither_newton_system *system)
+{
+    const double entries = (double)system->row_start[system->objective->data->rows];
+    return dither_hessian_cost(system) / (4 * entries + 10 * (double)system->unknowns);
+}
+
+/* Conjugate gradients for as many steps as a factorization costs, then that; at once where it costs few. */
+static dither_status solve(dither_newton_system *system, const double *b, double tolerance, double *x, double *work,
+                           dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int dense_fits = system->unknowns <= DITHER_DENSE_LIMIT;
+    const double steps = factor_steps(system);
+    int dense = dense_fits && (system->prefer_dense || system->factored || steps < 50);
+    if (!dense) {
+        const int64_t limit = dense_fits && steps < 5000 ? (int64_t)steps : 5000;
+        const int reached = dither_conjugate_gradients(system, b, tolerance, limit, x, work);
+        system->used_gradients = 1;
+        dense = system->prefer_dense = dense_fits && !reached;
+    }
+    if (dense) TRY(solve_dense(system, b, x, error));
+out:
+    return status;
+}
+
 dither_status dither_newton_system_solve(dither_newton_system *system, const double *rhs, double tolerance,
                                          double *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t n = system->unknowns, d = system->objective->data->features;
+    const int64_t d = system->objective->data->features;
     double *const b = system->work, *const x = b + d, *const work = x + d;
-    for (int64_t u = 0; u < n; u++) b[u] = rhs[system->column_of[u]];
-    const int dense_fits = n <= DITHER_DENSE_LIMIT;
-    if (n > 0) {
-        /* as many steps as a factorization costs, and no factorization where it costs few */
-        const double steps = dither_hessian_cost(system) / (4.0 * (double)system->row_start[system->objective->data->rows] + 10.0 * (double)n);
-        int dense = dense_fits && (system->prefer_dense || system->factored || steps < 50);
-        if (!dense) {
-            const int64_t limit = dense_fits && steps < 5000 ? (int64_t)steps : 5000;
-            const int reached = dither_conjugate_gradients(system, b, tolerance, limit, x, work);
-            system->used_gradients = 1;
-            dense = system->prefer_dense = dense_fits && !reached;
-        }
-        if (dense) TRY(solve_dense(system, b, x, error));
-    }
+    for (int64_t u = 0; u < system->unknowns; u++) b[u] = rhs[system->column_of[u]];
+    if (system->unknowns > 0) TRY(solve(system, b, tolerance, x, work, error));
     for (int64_t c = 0; c < d; c++) out[c] = system->unknown_of[c] < 0 ? 0.0 : x[system->unknown_of[c]];
 out:
     return status;

@@ -31,8 +31,6 @@ typedef struct dither_newton_system {
     int factored;            /* matrix holds the factor at the present point */
     int prefer_dense;        /* conjugate gradients were dearer the last time */
     int used_gradients;      /* conjugate gradients have found a step */
-    int chunks;              /* parts of the rows whose products are summed apart, a function of the shape only */
-    double *partial;         /* chunks x d */
     double *work;            /* 6 x d */
 } dither_newton_system;
 

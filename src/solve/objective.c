@@ -30,20 +30,13 @@ void dither_objective_release(dither_objective *objective)
     *objective = (dither_objective){0};
 }
 
-static double row_dot(const dither_data *data, int64_t j, const double *x)
-{
-    double total = 0;
-    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * x[data->column[k]];
-    return total;
-}
-
 void dither_objective_gradient(dither_objective *objective, const double *x, double *gradient)
 {
     const dither_data *data = objective->data;
     dither_sum *sums = objective->sums;
     memset(sums, 0, (size_t)data->features * sizeof *sums);
     for (int64_t j = 0; j < data->rows; j++) {
-        const double margin = objective->margin[j] = row_dot(data, j, x);
+        const double margin = objective->margin[j] = dither_row_dot(data, j, x);
         const double slope = dk_loss_slope(objective->loss, margin, objective->y[j]);
         for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++)
             dither_sum_add(&sums[data->column[k]], slope * data->value[k]);
@@ -67,7 +60,7 @@ double dither_objective_bregman(const dither_objective *objective, const double 
     const dither_data *data = objective->data;
     dither_sum total = {0};
     for (int64_t j = 0; j < data->rows; j++)
-        dither_sum_add(&total, dk_loss_bregman(objective->loss, objective->margin[j], row_dot(data, j, delta),
+        dither_sum_add(&total, dk_loss_bregman(objective->loss, objective->margin[j], dither_row_dot(data, j, delta),
                                                objective->y[j]));
     return dither_sum_value(&total) / (double)data->rows +
            0.5 * objective->l2 * dither_dot(delta, delta, data->features);

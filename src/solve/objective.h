@@ -33,6 +33,14 @@ double dither_objective_value(const dither_objective *objective, const double *x
  * small delta[d] is: what a line search needs where f itself no longer changes. */
 double dither_objective_bregman(const dither_objective *objective, const double *delta);
 
+/* a_j.x */
+static inline double dither_row_dot(const dither_data *data, int64_t j, const double *x)
+{
+    double total = 0;
+    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * x[data->column[k]];
+    return total;
+}
+
 /* Whether every row has y_j a_j.x > 0 at the present point: then the loss of c x falls for ever as c grows. */
 int dither_objective_separated(const dither_objective *objective);
 

@@ -16,6 +16,7 @@ int dither_optimum_cache_read(const char *path, const dither_problem *problem, d
 int dither_optimum_cache_write(const char *path, const dither_problem *problem, const dither_optimum *optimum);
 
 /* The solvers' names, static storage. */
-#define DITHER_SOLVER_NAMES {"newton", "newton-cg", "active-set newton", "active-set newton-cg", "ball newton", "ball newton-cg"}
+#define DITHER_SOLVER_NAMES \
+    {"newton", "newton-cg", "active-set newton", "active-set newton-cg", "ball newton", "ball newton-cg"}
 
 #endif

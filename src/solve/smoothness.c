@@ -13,13 +13,6 @@ typedef struct gram {
     double *sum; /* d: A^T q of the second */
 } gram;
 
-static double row_dot(const dither_data *data, int64_t j, const double *x)
-{
-    double total = 0;
-    for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) total += data->value[k] * x[data->column[k]];
-    return total;
-}
-
 static void row_add(const dither_data *data, int64_t j, double factor, double *x)
 {
     for (int64_t k = data->row_start[j]; k < data->row_start[j + 1]; k++) x[data->column[k]] += factor * data->value[k];
@@ -30,7 +23,7 @@ static void apply_columns(void *context, const double *q, double *out)
 {
     const gram *g = context;
     memset(out, 0, (size_t)g->data->features * sizeof *out);
-    for (int64_t j = g->begin; j < g->end; j++) row_add(g->data, j, row_dot(g->data, j, q), out);
+    for (int64_t j = g->begin; j < g->end; j++) row_add(g->data, j, dither_row_dot(g->data, j, q), out);
 }
 
 /* out[rows] = A A^T q. Only the columns that these rows touch are cleared: a shard of few rows costs little however
@@ -41,7 +34,7 @@ static void apply_rows(void *context, const double *q, double *out)
     const dither_data *data = g->data;
     for (int64_t k = data->row_start[g->begin]; k < data->row_start[g->end]; k++) g->sum[data->column[k]] = 0;
     for (int64_t j = g->begin; j < g->end; j++) row_add(data, j, q[j - g->begin], g->sum);
-    for (int64_t j = g->begin; j < g->end; j++) out[j - g->begin] = row_dot(data, j, g->sum);
+    for (int64_t j = g->begin; j < g->end; j++) out[j - g->begin] = dither_row_dot(data, j, g->sum);
 }
 
 static double row_square(const dither_data *data, int64_t j)

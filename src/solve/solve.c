@@ -54,8 +54,9 @@ static dither_status check_outcome(const dither_newton *newton, const parts *p, 
 {
     dither_status status = DITHER_OK;
     if (newton->outcome == DITHER_NEWTON_UNBOUNDED)
-        FAIL(DITHER_USAGE, "the loss has no finite minimiser on this data (its classes can be separated, so the loss falls "
-                           "for ever as x grows): add --l2, or --prox ball:R");
+        FAIL(DITHER_USAGE,
+             "the loss has no finite minimiser on this data: the classes can be separated, so it falls for ever as x "
+             "grows; add --l2 X, or keep x inside --prox ball:R");
     if (newton->outcome == DITHER_NEWTON_STALLED)
         FAIL(p->l2 > 0 ? DITHER_INTERNAL : DITHER_USAGE,
              "no optimum found in %d Newton steps (the gradient's norm is still %.3g): %s", newton->iterations,
@@ -74,7 +75,7 @@ static dither_status minimise_on_faces(dither_newton *newton, double *x, dither_
     const int flat = face->kind == DK_PROX_NONE || (face->kind == DK_PROX_BOX && face->a == face->b);
     dither_face_project(face, d, x);
     newton->outcome = DITHER_NEWTON_STALLED;
-    if (flat || d > DITHER_DENSE_LIMIT) TRY(dither_newton_minimise(newton, 1, x, error));
+    if (flat || d > DITHER_DENSE_LIMIT || newton->start_norm == 0) TRY(dither_newton_minimise(newton, 1, x, error));
     if (flat || newton->outcome == DITHER_NEWTON_REACHED) goto out;
     TRY(dither_interior_minimise(newton, x, error));
     TRY(dither_newton_minimise(newton, 1, x, error));
