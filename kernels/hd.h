@@ -138,6 +138,9 @@
         for (int i = 0, n_ = (count); i < n_; i++) any_ |= (condition); \
         flag |= any_; \
     } while (0)
+#ifdef DITHER_REVERSE_LANES
+#define EACH_MAP(i, count, ...) EACH(i, count) __VA_ARGS__; EACH_END
+#else
 /* In chunks of 16, the last of which overlaps the one before it, so that none is left to scalar code. */
 #define EACH_MAP(i, count, ...) \
     do { \
@@ -154,6 +157,7 @@
             EACH(i, n_) __VA_ARGS__; EACH_END \
         } \
     } while (0)
+#endif
 #define EACH_MAX(result, i, count, term) \
     do { \
         uint32_t max_ = 0; \

@@ -16,6 +16,7 @@ cd "$source"
 for document in README.md docs/*.md bench/README.md data/README.md; do
     folder=$(dirname "$document")
     for target in $(grep -oE '\]\([^)#: ]+' "$document" | cut -c3-) $(grep -oE '(src|srcset)="[^":]+"' "$document" | sed 's/.*="//; s/"$//'); do
+        case $target in http | https | mailto) continue ;; esac
         [ -e "$folder/$target" ] || { echo "$document: link to $target, which is not there"; status=1; }
     done
 done

@@ -206,7 +206,8 @@ static inline const char *variant_name(const variant *v, int64_t d, int single)
 
 /* ---- training through the public interface ---- */
 
-/* Options from "name=value name=value ..."; every test leaves the user's cache alone. */
+/* Options from "name=value name=value ...". One thread unless told otherwise: threads that wait for each other on a
+ * busy machine take many times longer. The user's cache is left alone. */
 static inline dither_options *options_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static inline dither_options *options_of(const char *format, ...)
 {
@@ -219,6 +220,7 @@ static inline dither_options *options_of(const char *format, ...)
     va_end(arguments);
     if (dither_options_create(&options, &error) != DITHER_OK) fail_msg("%s", error.message);
     dither_status status = dither_options_set(options, "no-cache", "1", &error);
+    if (status == DITHER_OK) status = dither_options_set(options, "threads", "1", &error);
     if (status == DITHER_OK) status = dither_options_set(options, "device", "cpu", &error);
     for (char *word; status == DITHER_OK && (word = strsep(&rest, " "));) {
         char *equals = strchr(word, '=');

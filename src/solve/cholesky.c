@@ -1,6 +1,9 @@
 #include "cholesky.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "sum.h"
 
@@ -35,21 +38,27 @@ DEFINE_TILE(tile_avx2, TARGET("avx2"), 4)
 DEFINE_TILE(tile_avx512, TARGET("avx512f"), 8)
 #endif
 
+/* DITHER_ISA=baseline|avx2|avx512 asks for less than the processor has, as it does for the kernels. */
 static tile_function *choose_tile(void)
 {
 #ifdef TARGET
-    if (__builtin_cpu_supports("avx512f")) return tile_avx512;
-    if (__builtin_cpu_supports("avx2")) return tile_avx2;
+    const char *asked = getenv("DITHER_ISA");
+    const int most = !asked || !strcmp(asked, "avx512") ? 2 : !strcmp(asked, "avx2");
+    if (most == 2 && __builtin_cpu_supports("avx512f")) return tile_avx512;
+    if (most >= 1 && __builtin_cpu_supports("avx2")) return tile_avx2;
 #endif
     return tile_baseline;
 }
 
-void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign)
+void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign,
+                        int threads)
 {
     tile_function *const tile = choose_tile();
     const int64_t band = 8 * DITHER_TILE; /* rows whose panels stay in the cache next to the core */
+    const int wanted = n < 512 ? 1 : (threads > 0 ? threads : (int)sysconf(_SC_NPROCESSORS_ONLN));
+    (void)wanted; /* without OpenMP */
 #ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic) if (n >= 512)
+#pragma omp parallel for schedule(dynamic) num_threads(wanted) if (wanted > 1)
 #endif
     for (int64_t top = 0; top < n; top += band) {
         const int64_t bottom = top + band < n ? top + band : n;
@@ -92,7 +101,7 @@ static void solve_rows(const double *block, double *a, int64_t stride, int64_t d
 
 /* Right-looking, in blocks of DITHER_DEPTH columns: factor the block on the diagonal, solve for the rows below it,
  * subtract their outer product from what is left. */
-int dither_cholesky_factor(double *a, int64_t n, double *panels)
+int dither_cholesky_factor(double *a, int64_t n, double *panels, int threads)
 {
     for (int64_t j = 0; j < n; j += DITHER_DEPTH) {
         const int64_t depth = n - j < DITHER_DEPTH ? n - j : DITHER_DEPTH, below = j + depth;
@@ -100,7 +109,7 @@ int dither_cholesky_factor(double *a, int64_t n, double *panels)
         if (!factor_block(block, n, depth)) return 0;
         for (int64_t i = below; i < n; i += DITHER_TILE)
             solve_rows(block, a + i * n + j, n, depth, panels + (i - below) * depth);
-        dither_rank_update(a + below * n + below, n, n - below, panels, depth, -1.0);
+        dither_rank_update(a + below * n + below, n, n - below, panels, depth, -1.0, threads);
     }
     return 1;
 }

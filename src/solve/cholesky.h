@@ -19,13 +19,15 @@ static inline int64_t dither_panel_index(int64_t r, int64_t c, int64_t depth)
     return (c / DITHER_TILE * depth + r) * DITHER_TILE + c % DITHER_TILE;
 }
 
-/* The lower triangle of c[n][stride] += sign * P^T P; the upper half of blocks on the diagonal is overwritten. */
-void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign);
+/* The lower triangle of c[n][stride] += sign * P^T P; the upper half of blocks on the diagonal is overwritten.
+ * threads: at most so many, 0 for as many as there are cores. */
+void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign,
+                        int threads);
 
 /* Replace the lower triangle of a[n][n], whose diagonal the caller has scaled to about 1, by its Cholesky factor.
  * `panels` is room for n * DITHER_DEPTH elements. Returns 0, with a[] spoilt, when a pivot falls below 1e-13: not
  * positive definite, or too nearly singular to be of use. */
-int dither_cholesky_factor(double *a, int64_t n, double *panels);
+int dither_cholesky_factor(double *a, int64_t n, double *panels, int threads);
 
 /* x := (L L^T)^{-1} x */
 void dither_cholesky_solve(const double *factor, int64_t n, double *x);

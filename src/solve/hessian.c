@@ -43,7 +43,7 @@ static void add_dense(dither_newton_system *system, int64_t order)
             for (int64_t k = system->row_start[top + r]; k < system->row_start[top + r + 1]; k++)
                 panels[dither_panel_index(r, system->column[k], depth)] = root * system->value[k];
         }
-        dither_rank_update(system->matrix, order, order, panels, depth, 1.0);
+        dither_rank_update(system->matrix, order, order, panels, depth, 1.0, system->threads);
     }
 }
 

@@ -7,13 +7,13 @@
 #include "cholesky.h"
 #include "losses.h"
 
-dither_status dither_newton_system_create(const dither_objective *objective, dither_newton_system *out,
-                                          dither_error *error)
+dither_status dither_newton_system_create(const dither_objective *objective, int threads,
+                                          dither_newton_system *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dither_data *data = objective->data;
     const int64_t d = data->features;
-    *out = (dither_newton_system){.objective = objective, .damping = 1};
+    *out = (dither_newton_system){.objective = objective, .threads = threads, .damping = 1};
     out->flat = dk_loss_curvature(objective->loss, 4, 1) == 0 || dk_loss_curvature(objective->loss, -4, 1) == 0;
     TRY_ALLOC(out->column_of, d);
     TRY_ALLOC(out->unknown_of, d);
@@ -144,7 +144,7 @@ dither_status dither_newton_system_factor(dither_newton_system *system, double s
         system->matrix_order = order;
     }
     dither_hessian_assemble(system, order, shift);
-    *definite = system->factored = dither_cholesky_factor(system->matrix, order, system->panels);
+    *definite = system->factored = dither_cholesky_factor(system->matrix, order, system->panels, system->threads);
 out:
     return status;
 }

@@ -26,6 +26,7 @@ typedef struct dither_newton_system {
     double *matrix, *panels; /* scaled H, then its factor; NULL until the first factorization */
     int64_t matrix_order;    /* padded unknowns that matrix and panels have room for */
     double shift;            /* added to the scaled diagonal, > 0 where H is singular */
+    int threads;             /* for dense matrices */
     int flat;                /* the loss has parts without curvature, where a Newton step knows no length */
     double damping;          /* share of `bound` that is added to the diagonal for that reason */
     int factored;            /* matrix holds the factor at the present point */
@@ -34,8 +35,8 @@ typedef struct dither_newton_system {
     double *work;            /* 6 x d */
 } dither_newton_system;
 
-dither_status dither_newton_system_create(const dither_objective *objective, dither_newton_system *out,
-                                          dither_error *error);
+dither_status dither_newton_system_create(const dither_objective *objective, int threads,
+                                          dither_newton_system *out, dither_error *error);
 void dither_newton_system_release(dither_newton_system *system);
 
 /* Take H at the objective's present point, for the columns with is_free[c] != 0; extra[d], unless NULL, is added to

@@ -92,7 +92,7 @@ static dither_status least_curvature(const dither_problem *problem, double *out,
     TRY_ALLOC(all, d);
     memset(all, 1, (size_t)d);
     TRY(dither_objective_create(problem, 0, &objective, error));
-    TRY(dither_newton_system_create(&objective, &system, error));
+    TRY(dither_newton_system_create(&objective, problem->threads, &system, error));
     TRY(dither_newton_system_refresh(&system, all, NULL, error));
     TRY(dither_newton_system_factor(&system, -1e-10, &definite, error));
     if (!definite) goto out;

@@ -93,7 +93,7 @@ static dither_status minimise(const dither_problem *problem, const parts *p, dit
     dither_newton newton = {0};
     const int64_t d = problem->data->features;
     TRY(dither_objective_create(problem, p->l2, &objective, error));
-    TRY(dither_newton_system_create(&objective, &system, error));
+    TRY(dither_newton_system_create(&objective, problem->threads, &system, error));
     TRY(dither_newton_create(&objective, &system, &p->face, optimum->L - problem->l2, &newton, error));
     if (p->is_ball)
         TRY(dither_ball_minimise(&newton, problem->prox_a, optimum->x, error));

@@ -13,6 +13,7 @@ typedef struct dither_problem {
     double l2;
     int prox;        /* DK_PROX_..., kernels/prox.h */
     double prox_a, prox_b;
+    int threads;     /* at most so many, 0 for as many as there are cores; never changes the result */
 } dither_problem;
 
 typedef struct dither_smoothness {

@@ -1,0 +1,287 @@
+/* The same bits, whoever computes them: any number of threads, any instruction set, any placement of the workers on
+ * ranks, and, by the hashes in golden.csv, any compiler, optimisation level and order of the lanes.
+ *
+ * When a change of the algorithm is meant to change the results: DITHER_WRITE_GOLDEN=golden.csv test_invariance
+ * writes the file anew, with the same rows. */
+#include "theory.h"
+
+#include "hash.h"
+#include "method/method.h"
+#include "philox.h"
+#include "rank.h"
+
+/* ---- data without libm: the same on every machine ---- */
+
+/* Entries k/1024 in [-1, 1), or all ones; labels +-1 or k/1024. About `each` entries a row. */
+static dither_data *plain_data(int64_t rows, int64_t d, int each, int ones, int classes)
+{
+    int64_t *start = calloc((size_t)rows + 1, sizeof *start), used = 0;
+    int32_t *column = calloc((size_t)(rows * d), sizeof *column);
+    double *value = calloc((size_t)(rows * d), sizeof *value), *label = calloc((size_t)rows, sizeof *label);
+    dither_data *data;
+    uint64_t random = 31;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < d; c++) {
+            if ((int64_t)(random_word(&random) % (uint64_t)d) >= each) continue;
+            column[used] = (int32_t)c;
+            value[used++] = ones ? 1 : (double)((int)(random_word(&random) % 2048) - 1024) / 1024;
+        }
+        start[r + 1] = used;
+        const int y = (int)(random_word(&random) % 2048) - 1024;
+        label[r] = classes ? (y < 0 ? -1 : 1) : (double)y / 1024;
+    }
+    assert_int_equal(dither_data_from_csr(rows, d, start, column, value, label, &data, NULL), DITHER_OK);
+    free(start), free(column), free(value), free(label);
+    return data;
+}
+
+static uint64_t hash_of(const dither_data *data, dither_options *options)
+{
+    dither_result *r = train(data, options, NULL, NULL);
+    const uint64_t hash = r->state_hash;
+    for (int64_t c = 0; c < r->features; c++) assert_true(isfinite(r->x[c]));
+    dither_result_free(r);
+    return hash;
+}
+
+/* ---- threads and instruction sets ---- */
+
+static const char *const sets[] = {"baseline", "avx2", "avx512"};
+
+static void check_same(const dither_data *data, const char *options)
+{
+    uint64_t first = 0;
+    for (int set = 0; set < 3; set++)
+        for (int threads = 1; threads <= 3; threads++) {
+            setenv("DITHER_ISA", sets[set], 1);
+            const uint64_t hash = hash_of(data, options_of("%s reference=none threads=%d", options, threads));
+            if (set == 0 && threads == 1) first = hash;
+            if (hash != first) fail_msg("%s: %s with %d threads gives %016llx, not %016llx", options, sets[set], threads, (unsigned long long)hash, (unsigned long long)first);
+        }
+    unsetenv("DITHER_ISA");
+}
+
+/* Every method with every codec, and what the codec can be told. */
+static void every_method(const dither_data *data, const char *more, int iterations)
+{
+    static const char *const dithers[] = {"levels=1", "levels=6 block=7", "levels=200 norm=1 block=64", "levels=2 norm=2", "levels=1 wire=float"};
+    for (size_t m = 0; m < dither_method_count(); m++)
+        for (int kind = 0; kind < DK_CODEC_COUNT; kind++) {
+            const int dithering = kind == DK_CODEC_dither;
+            for (int i = 0; i < (dithering ? 5 : 1); i++) {
+                char options[256];
+                snprintf(options, sizeof options, "method=%s codec=%s %s gamma=x0.1 iterations=%d %s", dither_method_at(m)->name,
+                         dither_codecs[kind].name, dithering ? dithers[i] : "", iterations, more);
+                check_same(data, options);
+            }
+        }
+}
+
+static void test_every_method(void **state)
+{
+    dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
+    (void)state;
+    every_method(real, "workers=5", 12);
+    every_method(real, "workers=5 precision=f32 batch=4 loss=smooth-hinge", 12);
+    every_method(ones, "workers=7 batch=2", 12);
+    dither_data_free(real), dither_data_free(ones);
+}
+
+static void test_every_setting(void **state)
+{
+    static const char *const settings[] = {
+        "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
+        "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
+        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
+    dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
+    (void)state;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        char options[128];
+        snprintf(options, sizeof options, "workers=6 iterations=40 gamma=x0.2 %s", settings[i]);
+        check_same(i % 2 ? real : ones, options);
+    }
+    dither_data_free(real), dither_data_free(ones);
+}
+
+/* Several tiles, shared among the threads: whole blocks in a tile, blocks of several tiles, pieces at the end. */
+static void test_many_tiles(void **state)
+{
+    static const char *const settings[] = {"block=0", "block=0 norm=2", "block=0 norm=1 precision=f32", "block=100 levels=7", "block=2048",
+                                           "block=3000 norm=2 precision=f32", "block=5000 levels=40 norm=1", "codec=natural", "codec=randk keep=500",
+                                           "codec=identity", "prox=ball:0.05", "estimator=saga block=9 precision=f32"};
+    dither_data *data = plain_data(48, 12011, 30, 0, 1);
+    (void)state;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        char options[128];
+        snprintf(options, sizeof options, "workers=3 iterations=4 gamma=x0.2 %s", settings[i]);
+        check_same(data, options);
+    }
+    dither_data_free(data);
+}
+
+/* ---- ranks ---- */
+
+enum { RANKS_MAX = 4, WORKERS = 7 };
+
+typedef struct cluster {
+    dither_plan plan;
+    dither_rank rank[RANKS_MAX];
+    int ranks;
+} cluster;
+
+/* Every rank gets every message: what a communicator does. */
+static void exchange(cluster *c)
+{
+    for (int from = 0; from < c->ranks; from++) {
+        const dk_rank *k = &c->rank[from].k;
+        const int64_t words = k->layout.message_words;
+        for (int to = 0; to < c->ranks; to++)
+            if (to != from) memcpy(c->rank[to].k.messages + k->first * words, k->messages + k->first * words, (size_t)(k->count * words) * 4);
+    }
+}
+
+static void cluster_step(cluster *c, int64_t iteration)
+{
+    const dither_plan *p = &c->plan;
+    const dk_round round = {.iteration = iteration, .gamma = p->gamma, .alpha = p->alpha};
+    const int coin = p->estimator == DITHER_LSVRG && dk_coin(p->seed, iteration, p->coin);
+    for (int r = 0; r < c->ranks; r++) {
+        const dk_device *v = &c->rank[r].device;
+        const dk_rank *k = &c->rank[r].k;
+        v->work(v->context, k, &round, DK_GRADIENT_SAMPLED | DK_ENCODE);
+        if (coin) v->refresh(v->context, k, k->table, k->mu, 0);
+    }
+    exchange(c);
+    for (int r = 0; r < c->ranks; r++) {
+        const dk_device *v = &c->rank[r].device;
+        v->step(v->context, &c->rank[r].k, &round);
+    }
+}
+
+/* x, h and h_i of all workers in their order, as the run's state hash; every rank has the same x and h. */
+static uint64_t cluster_hash(const cluster *c)
+{
+    const dk_rank *first = &c->rank[0].k;
+    const size_t real = first->single ? 4 : 8, bytes = (size_t)first->d * real;
+    uint64_t hash = dither_hash64(dither_hash64(0, first->x, bytes), first->h_mean, bytes);
+    for (int r = 0; r < c->ranks; r++) {
+        const dk_rank *k = &c->rank[r].k;
+        assert_memory_equal(k->x, first->x, bytes);
+        assert_memory_equal(k->h_mean, first->h_mean, bytes);
+        for (int w = 0; w < k->count && k->memory; w++)
+            hash = dither_hash64(hash, (const char *)k->h + (size_t)(w * k->stride) * real, bytes);
+    }
+    return hash;
+}
+
+static uint64_t run_on_ranks(const dither_data *data, const dither_options *options, const int *counts, int iterations)
+{
+    cluster c = {.ranks = 0};
+    dither_error error;
+    if (dither_plan_make(data, options, &c.plan, &error) != DITHER_OK) fail_msg("%s", error.message);
+    for (int first = 0; first < WORKERS; first += counts[c.ranks++])
+        if (dither_rank_open(&c.rank[c.ranks], &c.plan, first, counts[c.ranks], &error) != DITHER_OK) fail_msg("%s", error.message);
+    for (int r = 0; r < c.ranks; r++) {
+        const dk_device *v = &c.rank[r].device;
+        if (c.plan.estimator != DITHER_SGD) v->refresh(v->context, &c.rank[r].k, c.rank[r].k.table, c.rank[r].k.mu, 0);
+    }
+    for (int k = 0; k < iterations; k++) cluster_step(&c, k);
+    const uint64_t hash = cluster_hash(&c);
+    for (int r = 0; r < c.ranks; r++) dither_rank_close(&c.rank[r]);
+    dither_plan_free(&c.plan);
+    return hash;
+}
+
+static void test_placement(void **state)
+{
+    static const int placements[][RANKS_MAX] = {{7}, {3, 4}, {1, 6}, {2, 2, 3}, {1, 3, 1, 2}};
+    static const char *const settings[] = {"", "estimator=saga", "precision=f32 levels=5 norm=2 block=10", "codec=randk keep=20", "codec=natural prox=l1:0.001",
+                                           "codec=identity", "method=diana", "method=qsgd prox=ball:0.05", "batch=2 block=1"};
+    dither_data *data = plain_data(101, 75, 20, 0, 1); /* shards of 14 and 15 rows */
+    (void)state;
+    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+        const int iterations = strstr(settings[s], "saga") ? 14 : 60; /* SAGA's mu_i is summed anew after a pass */
+        dither_options *options = options_of("workers=%d gamma=x0.2 reference=none iterations=%d %s", WORKERS, iterations, settings[s]);
+        dither_result *r;
+        assert_int_equal(dither_train(data, options, NULL, NULL, &r, NULL), DITHER_OK);
+        for (size_t p = 0; p < sizeof placements / sizeof *placements; p++)
+            if (run_on_ranks(data, options, placements[p], iterations) != r->state_hash)
+                fail_msg("'%s': placement %zu changes the result", settings[s], p);
+        dither_result_free(r);
+        dither_options_free(options);
+    }
+    dither_data_free(data);
+}
+
+/* ---- golden hashes ---- */
+
+typedef struct golden {
+    char data[32], loss[32], method[32], estimator[32], codec[32], norm[8], wire[16], precision[8];
+    int levels, block, workers, iterations;
+    unsigned long long hash;
+} golden;
+
+/* "small" and "wide" are made here; the others are bundled. */
+static dither_data *golden_data(const golden *g)
+{
+    const int classes = strcmp(g->loss, "least-squares") != 0;
+    if (!strcmp(g->data, "small")) return plain_data(90, 40, 12, 0, classes);
+    if (!strcmp(g->data, "wide")) return plain_data(64, 9001, 25, 0, classes);
+    return bundled(g->data, 0);
+}
+
+static uint64_t golden_hash(const golden *g)
+{
+    dither_data *data = golden_data(g);
+    char codec[96] = "";
+    if (!strcmp(g->codec, "dither")) snprintf(codec, sizeof codec, "levels=%d norm=%s block=%d", g->levels, g->norm, g->block);
+    if (!strcmp(g->codec, "randk")) snprintf(codec, sizeof codec, "keep=%d", g->levels);
+    const uint64_t hash = hash_of(data, options_of("loss=%s method=%s estimator=%s codec=%s %s wire=%s precision=%s workers=%d iterations=%d reference=none",
+                                                   g->loss, g->method, g->estimator, g->codec, codec, g->wire, g->precision, g->workers, g->iterations));
+    dither_data_free(data);
+    return hash;
+}
+
+static int golden_parse(const char *line, golden *g)
+{
+    return sscanf(line, "%31[^,],%31[^,],%31[^,],%31[^,],%31[^,],%d,%7[^,],%d,%15[^,],%7[^,],%d,%d,%llx", g->data, g->loss, g->method,
+                  g->estimator, g->codec, &g->levels, g->norm, &g->block, g->wire, g->precision, &g->workers, &g->iterations, &g->hash) == 13;
+}
+
+static void test_golden(void **state)
+{
+    const char *const path = getenv("DITHER_WRITE_GOLDEN");
+    char text[64][256];
+    int lines = 0, different = 0, checked = 0;
+    FILE *file = fopen(DITHER_TESTS_DIR "/golden.csv", "r");
+    (void)state;
+    assert_non_null(file);
+    while (lines < 64 && fgets(text[lines], sizeof *text, file)) lines++;
+    fclose(file);
+    file = path ? fopen(path, "w") : NULL;
+    if (path) assert_non_null(file);
+    for (int i = 0; i < lines; i++) {
+        golden g = {.levels = 0};
+        if (!golden_parse(text[i], &g)) { /* comments and the column names */
+            assert_true(text[i][0] == '#' || !strncmp(text[i], "data,", 5));
+            if (file) fputs(text[i], file);
+            continue;
+        }
+        const unsigned long long hash = golden_hash(&g);
+        checked++;
+        if (file) fprintf(file, "%.*s%016llx\n", (int)(strrchr(text[i], ',') + 1 - text[i]), text[i], hash);
+        if (!file && hash != g.hash) print_error("golden.csv:%d: %016llx: %s", i + 1, hash, text[i]), different++;
+    }
+    if (file) fclose(file);
+    assert_true(checked >= 12);
+    if (different) fail_msg("%d of %d runs gave another hash", different, checked);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_method), cmocka_unit_test(test_every_setting), cmocka_unit_test(test_many_tiles),
+        cmocka_unit_test(test_placement), cmocka_unit_test(test_golden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
