@@ -76,9 +76,8 @@ HD double FN(encode_lane)(int stat, const double *lane, int e)
     return (double)bits.f;
 }
 
-/* The scales of a tile of whole blocks: into the message, and as scalers. */
-BODY void FN(encode_scales)(int kind, int stat, const dk_rank *k, const dk_tile *t, uint32_t *message,
-                            FN(dk_encode_local) *l)
+/* The scales of a tile of whole blocks, into the message. */
+BODY void FN(encode_scales)(int stat, const dk_rank *k, const dk_tile *t, uint32_t *message, FN(dk_encode_local) *l)
 {
     const int m = (int)k->layout.block;
     int P = 1;
@@ -88,7 +87,6 @@ BODY void FN(encode_scales)(int kind, int stat, const dk_rank *k, const dk_tile 
         dk_bits32 scale;
         scale.f = dk_scale_of(stat, FN(encode_lane)(stat, l->lane, b * P));
         message[t->block + b] = scale.u;
-        l->scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
     EACH_END
 }
 
@@ -99,65 +97,67 @@ BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk
     dk_philox_fill(k->seed, sub, first, (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), random);
 }
 
-/* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h, with_values are constants
- * where this is inlined; `values` is the payload of the float wire. */
-BODY void FN(encode_coordinates)(int kind, const int with_h, const int with_values, const dk_tile *t, int m,
-                                 REAL alpha, const dk_scaler *scaler, const float *DK_RESTRICT delta,
+/* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h is a constant where this is
+ * inlined. */
+BODY void FN(encode_coordinates)(int kind, const int with_h, const dk_tile *t, int m, REAL alpha,
+                                 const dk_scaler *scaler, const float *DK_RESTRICT delta,
                                  const uint32_t *DK_RESTRICT random, dk_symbol *DK_RESTRICT symbol,
-                                 REAL *DK_RESTRICT h, uint32_t *DK_RESTRICT values)
+                                 REAL *DK_RESTRICT h)
 {
     EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
         const int c = b * m + i;
         const uint32_t code = dk_codec_quantize(kind, &s, delta[c], random[c]);
-        const float q = dk_codec_value(kind, &s, code);
         symbol[c] = (dk_symbol)code;
-        if (with_h) h[c] += alpha * (REAL)q;
-        if (with_values) {
-            dk_bits32 bits;
-            bits.f = q;
-            values[c] = bits.u;
-        }
+        if (with_h) h[c] += alpha * (REAL)dk_codec_value(kind, &s, code);
     EACH_IN_BLOCKS_END
 }
 
-BODY void FN(encode_quantize)(int kind, const dk_rank *k, const dk_round *r, int w, const dk_tile *t, int m,
-                              FN(dk_encode_local) *l, uint32_t *values)
+/* What differs from codec to codec: scalers, symbols, and the values where they travel as they are. */
+BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int w, const dk_tile *t, int m,
+                             const uint32_t *scales, FN(dk_encode_local) *l, uint32_t *values)
 {
     REAL *h = (REAL *)k->h + w * k->stride + t->lo;
     const REAL alpha = (REAL)r->alpha;
     const uint32_t *random = l->random + (t->lo & 3);
-    if (values && k->memory)
-        FN(encode_coordinates)(kind, 1, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, values);
-    else if (values)
-        FN(encode_coordinates)(kind, 0, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, values);
-    else if (k->memory)
-        FN(encode_coordinates)(kind, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, 0);
+    EACH(b, t->blocks)
+        dk_bits32 scale;
+        scale.u = k->layout.scale_words ? scales[t->block + b] : 0;
+        l->scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
+    EACH_END
+    if (k->memory)
+        FN(encode_coordinates)(kind, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h);
     else
-        FN(encode_coordinates)(kind, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, 0);
+        FN(encode_coordinates)(kind, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0);
+    if (!values) return;
+    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = l->scaler[b])
+        dk_bits32 q;
+        q.f = dk_codec_value(kind, &s, l->symbol[b * m + i]);
+        values[b * m + i] = q.u;
+    EACH_IN_BLOCKS_END
 }
 
-/* One tile of worker w, whose scales are in the message already when a block is several tiles. */
-BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int w, int64_t tile)
+/* One tile of worker w's symbols. The scales are in the message already when a block is several tiles. */
+BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
 {
     TILE_LOCAL FN(dk_encode_local) l;
     const dk_layout *y = &k->layout;
     const dk_tile t = dk_tile_at(y, tile);
-    const int stat = dk_codec_stat(kind, &k->codec), m = t.blocks > 1 ? (int)y->block : t.n;
-    uint32_t *message = k->messages + (k->first + w) * y->message_words;
-    uint32_t *payload = message + t.word;
+    const int stat = dk_codec_stat(k->codec.kind, &k->codec), m = t.blocks > 1 ? (int)y->block : t.n;
+    uint32_t *message = k->messages + (k->first + w) * y->message_words, *payload = message + t.word;
+    uint32_t *values = k->codec.wire == DK_WIRE_float ? payload : 0;
     FN(encode_delta)(k, w, &t, l.delta);
-    if (stat != DK_STAT_NONE && y->tiles_per_block == 1) {
-        FN(encode_scales)(kind, stat, k, &t, message, &l);
-    } else {
-        EACH(b, t.blocks)
-            dk_bits32 scale;
-            scale.u = stat != DK_STAT_NONE ? message[t.block + b] : 0;
-            l.scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
-        EACH_END
-    }
+    if (stat != DK_STAT_NONE && y->tiles_per_block == 1) FN(encode_scales)(stat, k, &t, message, &l);
     FN(encode_random)(k, r, w, &t, l.random);
-    FN(encode_quantize)(kind, k, r, w, &t, m, &l, k->codec.wire == DK_WIRE_float ? payload : 0);
-    if (k->codec.wire == DK_WIRE_float) return;
+    switch (k->codec.kind) {
+#define X(name) \
+    case DK_CODEC_##name: \
+        if (name##_FORM == DK_FORM_SYMBOLS) \
+            FN(encode_symbols)(DK_CODEC_##name, k, r, w, &t, m, message, &l, values); \
+        break;
+        DITHER_CODECS(X)
+#undef X
+    }
+    if (values) return;
     EACH(i, 32)
         l.symbol[t.n + i] = 0;
     EACH_END
@@ -234,14 +234,11 @@ BODY void FN(encode_block_scale)(const dk_rank *k, int w, int64_t block)
 /* One tile of worker w's message, whatever the codec. */
 BODY void FN(encode_tile)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
 {
-    switch (k->codec.kind) {
-#define X(name) \
-    case DK_CODEC_##name: \
-        if (name##_FORM == DK_FORM_SYMBOLS) FN(encode_symbols)(DK_CODEC_##name, k, r, w, tile); \
-        else if (name##_FORM == DK_FORM_RAW) FN(encode_raw)(k, r, w, tile); \
-        else if (tile == 0) FN(encode_gather)(k, r, w); \
-        break;
-        DITHER_CODECS(X)
-#undef X
-    }
+    const int form = dk_codec_form(k->codec.kind);
+    if (form == DK_FORM_SYMBOLS)
+        FN(encode_packed)(k, r, w, tile);
+    else if (form == DK_FORM_RAW)
+        FN(encode_raw)(k, r, w, tile);
+    else if (tile == 0)
+        FN(encode_gather)(k, r, w);
 }

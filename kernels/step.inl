@@ -2,12 +2,33 @@
  *     s = sum_i q_i,  g = h + s/n,  h += alpha s/n,  x = prox_{gamma R}(x - gamma g)
  * (VR-DIANA, Algorithm 1; h before its update). */
 
-/* acc += the tile of one message of symbols */
-BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *message, const dk_tile *t, int m, REAL *acc,
+/* acc += the values that a tile's symbols stand for */
+BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *scales, const dk_tile *t, int m,
+                             REAL *DK_RESTRICT acc, const dk_symbol *DK_RESTRICT symbol, dk_scaler *scaler)
+{
+    EACH(b, t->blocks)
+        dk_bits32 scale;
+        scale.u = k->layout.scale_words ? scales[t->block + b] : 0;
+        scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
+    EACH_END
+    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
+        acc[b * m + i] += (REAL)dk_codec_value(kind, &s, symbol[b * m + i]);
+    EACH_IN_BLOCKS_END
+}
+
+/* acc += the tile of one message */
+BODY void FN(decode_message)(const dk_rank *k, const uint32_t *message, const dk_tile *t, int form, REAL *acc,
                              dk_symbol *symbol, dk_scaler *scaler)
 {
-    const dk_layout *y = &k->layout;
+    const int m = t->blocks > 1 ? (int)k->layout.block : t->n;
     const uint32_t *payload = message + t->word;
+    if (form == DK_FORM_RAW) {
+        const REAL *v = (const REAL *)message + t->lo;
+        EACH(i, t->n)
+            acc[i] += v[i];
+        EACH_END
+        return;
+    }
     if (k->codec.wire == DK_WIRE_float) {
         EACH(i, t->n)
             dk_bits32 v;
@@ -16,20 +37,19 @@ BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *message
         EACH_END
         return;
     }
-    EACH(b, t->blocks)
-        dk_bits32 scale;
-        scale.u = y->scale_words ? message[t->block + b] : 0;
-        scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
-    EACH_END
-    dk_wire_unpack(k->codec.wire, payload, t->n, y->symbol_bits, symbol);
-    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
-        acc[b * m + i] += (REAL)dk_codec_value(kind, &s, symbol[b * m + i]);
-    EACH_IN_BLOCKS_END
+    dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
+    switch (k->codec.kind) {
+#define X(name) \
+    case DK_CODEC_##name: \
+        if (name##_FORM == DK_FORM_SYMBOLS) FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, symbol, scaler); \
+        break;
+        DITHER_CODECS(X)
+#undef X
+    }
 }
 
 BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
 {
-    const int m = t->blocks > 1 ? (int)k->layout.block : t->n;
     const int form = dk_codec_form(k->codec.kind);
     if (form == DK_FORM_GATHER) {
         const REAL *sum = (const REAL *)k->sum + t->lo;
@@ -41,22 +61,8 @@ BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symb
     EACH(i, t->n)
         acc[i] = 0;
     EACH_END
-    for (int w = 0; w < k->workers; w++) {
-        const uint32_t *message = k->messages + w * k->layout.message_words;
-        switch (k->codec.kind) {
-#define X(name) \
-    case DK_CODEC_##name: \
-        if (name##_FORM == DK_FORM_SYMBOLS) { \
-            FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, symbol, scaler); \
-        } else { \
-            const REAL *v = (const REAL *)message + t->lo; \
-            EACH(i, t->n) acc[i] += v[i]; EACH_END \
-        } \
-        break;
-            DITHER_CODECS(X)
-#undef X
-        }
-    }
+    for (int w = 0; w < k->workers; w++)
+        FN(decode_message)(k, k->messages + w * k->layout.message_words, t, form, acc, symbol, scaler);
 }
 
 /* The sum of all gathered messages, coordinate by coordinate in worker order: `sum` must be zero before. */

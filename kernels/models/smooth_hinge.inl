@@ -22,11 +22,12 @@ HD double smooth_hinge_curvature(double z, double y)
 }
 
 /* The slope is the clamp of t, so the divergence is the integral of clamp(s) - clamp(t0): half a square over the
- * part of the step inside [0, 1], a rectangle beyond it. Both terms are >= 0. */
+ * part of the step inside [0, 1], a rectangle beyond it. Both terms are >= 0. All is measured from t0, where the
+ * corners 0 and 1 are at -t0 and 1 - t0: t0 + h would round away most of a small step that passes one. */
 HD double smooth_hinge_bregman(double z0, double delta, double y)
 {
-    const double t0 = y * z0, h = y * delta, t = t0 + h;
-    const double c0 = smooth_hinge_clamp(t0), c = smooth_hinge_clamp(t);
-    const double inside = t0 > 0 && t0 < 1 && t > 0 && t < 1 ? h : c - c0;
-    return 0.5 * inside * inside + (t - c) * inside;
+    const double t0 = y * z0, h = y * delta, low = -t0, high = 1.0 - t0;
+    const double from = low > 0 ? low : (high < 0 ? high : 0.0), to = h < low ? low : (h > high ? high : h);
+    const double inside = to - from;
+    return 0.5 * inside * inside + (h - to) * inside;
 }
