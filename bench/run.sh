@@ -49,7 +49,12 @@ elif [ "$PYTHON" = none ]; then
 else
     peers=yes
 fi
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # of the peers; --threads decides for dither
+# peer SCRIPT ARGUMENT...: on one thread
+peer() {
+    script=$PEERS_DIR/$1.py
+    shift
+    env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$PYTHON" "$script" "$@"
+}
 
 say "| what | measured | wanted |" >"$work/table"
 say "|---|---|---|" >>"$work/table"
@@ -68,7 +73,7 @@ done
 i=0
 while [ -n "$peers" ] && [ $i -lt $rounds ]; do
     i=$((i + 1))
-    "$PYTHON" "$PEERS_DIR/vrdiana_numpy.py" data/mushrooms 112 6e-4 vr-diana 5000 0.5 1 inf 12 $i |
+    peer vrdiana_numpy data/mushrooms 112 6e-4 vr-diana 5000 0.5 1 inf 12 $i |
         sed -n 's/^per iteration \(.*\) us$/\1/p' >>"$work/numpy"
     train data/mushrooms --l2 6e-4 --threads 1 --iterations 100000 --seed $i
     awk -v t="$seconds" -v k="$iterations" 'BEGIN { print 1e6 * t / k }' >>"$work/ours"
@@ -80,17 +85,19 @@ fi
 
 # 3. seconds to a gap of 1e-12 beside scikit-learn's SAGA, alternating
 to_gap() {
-    "$dither" train data/"$1" --target-gap 1e-12 --threads 1 --quiet --summary "$work/run.json" $2
+    data=data/$1
+    shift
+    "$dither" train "$data" --target-gap 1e-12 --threads 1 --quiet --summary "$work/run.json" "$@"
     sed -n 's/^  "seconds": \(.*\),$/\1/p' "$work/run.json"
 }
 i=0
 while [ $i -lt $rounds ]; do
     i=$((i + 1))
     if [ -n "$peers" ]; then # it ends with an error where data/ has no w8a.gz: its lines before that count
-        "$PYTHON" "$PEERS_DIR/sklearn_peer.py" data 2>/dev/null >>"$work/sklearn" || :
+        peer sklearn_peer data 2>/dev/null >>"$work/sklearn" || :
     fi
-    to_gap mushrooms "--l2 6e-4" >>"$work/gap_mushrooms"
-    to_gap a5a "--l2 5e-4 --features 123" >>"$work/gap_a5a"
+    to_gap mushrooms --l2 6e-4 >>"$work/gap_mushrooms"
+    to_gap a5a --l2 5e-4 --features 123 >>"$work/gap_a5a"
 done
 for name in mushrooms a5a; do
     ours=$(median "$work/gap_$name")
@@ -135,14 +142,14 @@ cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo 2>/dev/null || echo '?')
 isa=$(grep -qw avx512vl /proc/cpuinfo 2>/dev/null && echo AVX-512 || { grep -qw avx2 /proc/cpuinfo 2>/dev/null && echo AVX2; } || echo 'neither AVX2 nor AVX-512')
 gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1) || gpu=''
-system=$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME" || uname -s)
+system=$(sed -n 's/^PRETTY_NAME="\(.*\)"$/\1/p' /etc/os-release 2>/dev/null || :)
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 git diff --quiet HEAD 2>/dev/null || commit="$commit with changes"
 {
     say "Measured by \`bench/run.sh\` on $(date -u +%Y-%m-%d), commit $commit."
     say
     say "- Processor: ${cpu:-$(uname -m)}, $jobs cores to use, $isa; $memory of memory; GPU: ${gpu:-none}"
-    say "- System: $system, $("$dither" info | head -n 1)"
+    say "- System: ${system:-$(uname -s)}, $("$dither" info | head -n 1)"
     say "- Load average before and after: $load_before; $(load)"
     say
     cat "$work/table"

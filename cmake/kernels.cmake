@@ -3,7 +3,7 @@
 set(kernel_sources kernels/cpu.c kernels/layout.c)
 set(kernel_objects "")
 set(kernel_isas baseline)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
+if(DITHER_ISAS AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)
   set(kernel_isas baseline avx2 avx512)
   check_c_compiler_flag(-march=x86-64-v4 DITHER_KNOWS_X86_64_LEVELS)
   if(DITHER_KNOWS_X86_64_LEVELS)

@@ -26,7 +26,7 @@ static const dk_cpu_kernels *choose(void)
 static const dk_cpu_kernels *choose(void) { return &dk_cpu_kernels_baseline; }
 #endif
 
-void cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
+void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
                const void *job)
 {
     const int64_t wanted = cpu->always || units >= 10000 ? cpu->threads : 1, threads = wanted < count ? wanted : count;

@@ -12,7 +12,7 @@ typedef struct dk_cpu {
 /* Run part(job, begin, end) over [0, count): whole, or in contiguous pieces on the threads. `units` is the work, a
  * unit being about a nanosecond: starting threads costs about a microsecond, as much as a whole iteration on small
  * data. Pieces share no sums, so the number of threads can't change a result. */
-void cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
+void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
                const void *job);
 
 typedef struct dk_cpu_kernels {

@@ -1,4 +1,4 @@
-/* The CPU's loops over workers and tiles, for one REAL. Each is a function of a range, which cpu_share runs whole or
+/* The CPU's loops over workers and tiles, for one REAL. Each is a function of a range, which dk_cpu_share runs whole or
  * in parts on several threads. */
 
 typedef struct FN(job) {
@@ -87,13 +87,13 @@ static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
     const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE;
     const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
-    cpu_share(cpu, units, k->count, FN(work_range), &job);
+    dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
     if (!encode || together) return;
     if (y->scale_words > 0 && y->tiles_per_block > 1) {
-        cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);
-        cpu_share(cpu, k->count * y->tiles, k->count * y->blocks, FN(scale_range), &job);
+        dk_cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);
+        dk_cpu_share(cpu, k->count * y->tiles, k->count * y->blocks, FN(scale_range), &job);
     }
-    cpu_share(cpu, units, k->count * y->tiles, FN(encode_range), &job);
+    dk_cpu_share(cpu, units, k->count * y->tiles, FN(encode_range), &job);
 }
 
 static void FN(table_range)(const void *job, int64_t begin, int64_t end)
@@ -119,8 +119,8 @@ static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *
 {
     const int64_t units = k->row_start[k->rows], chunks = (k->d + FN(COLUMNS) - 1) / FN(COLUMNS);
     const FN(job) job = {.k = k, .table = table, .out = out};
-    if (!keep_table) cpu_share(cpu, units, (k->rows + FN(ROWS) - 1) / FN(ROWS), FN(table_range), &job);
-    cpu_share(cpu, units, k->count * chunks, FN(columns_range), &job);
+    if (!keep_table) dk_cpu_share(cpu, units, (k->rows + FN(ROWS) - 1) / FN(ROWS), FN(table_range), &job);
+    dk_cpu_share(cpu, units, k->count * chunks, FN(columns_range), &job);
 }
 
 static void FN(step_range)(const void *job, int64_t begin, int64_t end)
@@ -137,7 +137,7 @@ static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }
-    cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
+    dk_cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
     if (k->prox != DK_PROX_BALL) return;
     FN(norm_total)(k);
     for (int64_t tile = 0; tile < tiles; tile++) FN(project_tile)(k, tile);
@@ -166,5 +166,5 @@ static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
     int64_t chunks = 0;
     for (int w = 0; w < k->count; w++)
         chunks += (k->worker_row[w + 1] - k->worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-    cpu_share(cpu, k->row_start[k->rows], chunks, FN(evaluate_range), &job);
+    dk_cpu_share(cpu, k->row_start[k->rows], chunks, FN(evaluate_range), &job);
 }

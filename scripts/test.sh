@@ -39,7 +39,7 @@ run_tests clang
 
 step "build/sanitize: AddressSanitizer, UBSan, lanes reversed"
 configure sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-g -O1' -DDITHER_SANITIZE=address,undefined \
-    -DDITHER_REVERSE_LANES=ON -DDITHER_CUDA=OFF
+    -DDITHER_REVERSE_LANES=ON -DDITHER_CUDA=OFF -DDITHER_ISAS=OFF
 build sanitize all
 run_tests sanitize
 

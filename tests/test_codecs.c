@@ -551,14 +551,20 @@ static void words_of(const variant *v, int64_t d)
     rig_close(&r);
 }
 
+/* In each instruction set: they make the words in their own ways. */
 static void test_words(void **state)
 {
+    static const char *const sets[] = {"baseline", "avx2", "avx512"};
     static const int levels[] = {3, 0};
     static const int64_t blocks[] = {0, 1, 3, 10, 70, 513, -1}, large[] = {0, 9, 1000, 2048, 2050, 5001, -1};
     static const int64_t sizes[] = {1, 2, 3, 4, 5, 63, 64, 65, 601};
     (void)state;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) each_variant(sizes[i], levels, blocks, words_of);
-    each_variant(10003, levels, large, words_of);
+    for (int set = 0; set < 3; set++) {
+        setenv("DITHER_ISA", sets[set], 1);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) each_variant(sizes[i], levels, blocks, words_of);
+        each_variant(10003, levels, large, words_of);
+    }
+    unsetenv("DITHER_ISA");
 }
 
 /* The scale on the wire is the block's norm in float32, rounded up, and the last block has its own. */

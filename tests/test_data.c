@@ -1082,7 +1082,8 @@ static void check_labels(const char *text, const char *positive, double minus, d
     double y[64] = {0}, values[2] = {0, 0};
     dither_error error;
     if (map_labels(text, positive, y, values, &error) != DITHER_OK) fail_msg("%s", error.message);
-    assert_true(values[0] == minus && values[1] == plus);
+    assert_true(isnan(minus) ? isnan(values[0]) : values[0] == minus);
+    assert_true(values[1] == plus);
     for (int i = 0; signs[i]; i++) assert_true(y[i] == (signs[i] == '+' ? 1 : -1));
 }
 
@@ -1104,9 +1105,9 @@ static void test_labels(void **state)
     check_labels("1 1:1\n2\n2\n", "1", 2, 1, "+--");
     check_labels("1 1:1\n2\n2\n", "+1.0e0", 2, 1, "+--");
     check_labels("0 1:1\n0.5\n-0\n", "auto", 0, 0.5, "-+-");
-    check_labels("3 1:1\n2\n1\n3\n", "2", 1, 2, "-+--");
-    check_labels("3 1:1\n2\n1\n3\n", "1", 2, 1, "--+-");
-    check_labels("3 1:1\n2\n1\n3\n", "3", 1, 3, "+--+");
+    check_labels("3 1:1\n2\n1\n3\n", "2", NAN, 2, "-+--");
+    check_labels("3 1:1\n2\n1\n3\n", "1", NAN, 1, "--+-");
+    check_labels("3 1:1\n2\n1\n3\n", "3", NAN, 3, "+--+");
     check_labels_bad("3 1:1\n-2\n1.5\n3\n", "auto", DITHER_BAD_DATA, "label values: -2, 1.5, 3; say with --labels");
     check_labels_bad("5 1:1\n5\n", "auto", DITHER_BAD_DATA, "all labels are 5");
     check_labels_bad("5 1:1\n5\n", "5", DITHER_BAD_DATA, "all labels are 5");

@@ -2,7 +2,7 @@
  * the layout: no two of (iteration, worker, stream, index) ever ask for the same word. */
 #include "theory.h"
 
-#include "philox.h"
+#include "philox_fill.h"
 
 #if defined(__has_include)
 #if __has_include(<Random123/philox.h>)
@@ -161,6 +161,20 @@ static void test_word(void **state)
     }
 }
 
+/* Many words at once are the same words, also where the block index carries into its upper half. */
+static void test_fill(void **state)
+{
+    static const uint64_t firsts[] = {0, 3, 0xFFFFFFF0u, 0xFFFFFF77u, 0x1FFFFFFFFu, 0x123456789ABu};
+    static uint32_t words[4 * 528];
+    (void)state;
+    for (size_t f = 0; f < sizeof firsts / sizeof *firsts; f++)
+        for (int blocks = 1; blocks <= 528; blocks += 1 + blocks / 3) {
+            dk_philox_fill(0xFEDCBA9876543210u, 0x0123456789ABCDEFu, firsts[f], blocks, words);
+            for (int b = 0; b < blocks; b++)
+                check_words("fill", dk_philox(0xFEDCBA9876543210u, 0x0123456789ABCDEFu, firsts[f] + (uint64_t)b), words + 4 * b);
+        }
+}
+
 static void test_index(void **state)
 {
     static const int64_t sizes[] = {1, 2, 3, 7, 10, 677, 2147483647};
@@ -230,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published), cmocka_unit_test(test_random123), cmocka_unit_test(test_curand),
         cmocka_unit_test(test_layout), cmocka_unit_test(test_no_collision), cmocka_unit_test(test_word),
-        cmocka_unit_test(test_index), cmocka_unit_test(test_coin), cmocka_unit_test(test_words_uniform),
+        cmocka_unit_test(test_fill), cmocka_unit_test(test_index), cmocka_unit_test(test_coin), cmocka_unit_test(test_words_uniform),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

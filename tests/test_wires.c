@@ -160,10 +160,12 @@ static void check_content(const variant *v, const rig *r, const uint32_t *messag
     for (int64_t i = 0; i < t.count; i++) {
         for (int64_t j = 0; j < t.n[i]; j++) {
             const int64_t c = t.lo[i] + j;
-            dk_bits32 scale = {.u = scales ? message[c / length] : 0}, value = {.u = payload[j]};
+            dk_bits32 scale = {.u = scales ? message[c / length] : 0}, value;
             const dk_scaler scaler = dk_codec_scaler(v->codec.kind, &v->codec, scale.f);
-            const int symbols = v->codec.wire != DK_WIRE_float;
-            if (symbols) value.f = dk_codec_value(v->codec.kind, &scaler, symbol_at(v->codec.wire, payload, t.n[i], bits_of(&v->codec), j));
+            if (v->codec.wire == DK_WIRE_float)
+                value.u = payload[j];
+            else
+                value.f = dk_codec_value(v->codec.kind, &scaler, symbol_at(v->codec.wire, payload, t.n[i], bits_of(&v->codec), j));
             if ((double)value.f != rig_get(r, k->h, c))
                 fail_msg("%s: coordinate %lld", variant_name(v, k->d, k->single), (long long)c);
         }

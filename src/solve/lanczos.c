@@ -68,11 +68,12 @@ static void start_vector(int64_t n, double *q)
     for (int64_t i = 0; i < n; i++) q[i] /= norm;
 }
 
-/* One step: alpha and beta of T, and the next basis vector in q, the one before in previous. next: n. */
-static void extend(lanczos *t, int64_t n, dither_operator *apply, void *context, double *q, double *previous,
-                   double *next)
+/* One step for M / unit: alpha and beta of T, and the next basis vector in q, the one before in previous. next: n. */
+static void extend(lanczos *t, int64_t n, dither_operator *apply, void *context, double unit, double *q,
+                   double *previous, double *next)
 {
     apply(context, q, next);
+    for (int64_t i = 0; i < n; i++) next[i] /= unit;
     const double before = t->k > 0 ? t->beta[t->k - 1] : 0, alpha = dither_dot(q, next, n);
     for (int64_t i = 0; i < n; i++) next[i] -= alpha * q[i] + before * previous[i];
     const double beta = sqrt(dither_dot(next, next, n));
@@ -88,6 +89,7 @@ dither_status dither_lanczos_bound(int64_t n, dither_operator *apply, void *cont
 {
     dither_status status = DITHER_OK;
     const double least_share = 1e-6 / sqrt((double)n);
+    const double unit = trace > 0 && trace < INFINITY ? trace : 1; /* so that squares don't underflow */
     double *vectors = NULL, low = 0, high;
     lanczos *t = NULL;
     int enough = !(trace > 0);
@@ -95,14 +97,13 @@ dither_status dither_lanczos_bound(int64_t n, dither_operator *apply, void *cont
     TRY_ALLOC(t, 1);
     start_vector(n, vectors);
     while (!enough && t->k < STEPS) {
-        extend(t, n, apply, context, vectors, vectors + n, vectors + 2 * n);
+        extend(t, n, apply, context, unit, vectors, vectors + n, vectors + 2 * n);
         low = threshold(t, low, circles(t), INFINITY);
         enough = excludes(t, (1 + SLACK) * low, least_share) || !(t->beta[t->k - 1] > 0);
     }
-    high = low > 0 ? (1 + SLACK) * low : trace;
-    while (high < trace && !excludes(t, high, least_share)) high *= 1 + SLACK;
-    if (low > 0) high = threshold(t, low, high, least_share);
-    high *= 1 + 1e-12; /* rounding */
+    high = (1 + SLACK) * low;
+    while (low > 0 && high < trace / unit && !excludes(t, high, least_share)) high *= 1 + SLACK;
+    high = low > 0 ? unit * threshold(t, low, high, least_share) * (1 + 1e-12) : trace; /* 1e-12: rounding */
     *out = high < trace ? high : trace;
 out:
     free(vectors), free(t);

@@ -133,10 +133,11 @@ static int is_unbounded(const dither_newton *newton, const double *x)
 int dither_newton_is_near(const dither_newton *newton, const double *x)
 {
     const dither_newton_system *system = newton->system;
+    if (newton->norm <= SHORT * newton->start_norm) return 1;
     if (system->flat && system->damping > 1e-6) return 0; /* a damped decrement says nothing */
     const double value = dither_objective_value(newton->objective, x) +
                          dither_face_value(newton->face, newton->objective->data->features, x);
-    return newton->decrement <= NEAR * value || newton->norm <= SHORT * newton->start_norm;
+    return newton->decrement <= NEAR * value;
 }
 
 /* What a run came to whose best point x is the present one. Where P falls for ever in a direction that no single x

@@ -24,11 +24,12 @@ static dither_status take_apart(const dither_problem *problem, parts *out, dithe
     if (!(problem->l2 >= 0)) FAIL(DITHER_USAGE, "--l2 is %g: it must be 0 or more", problem->l2);
     if (problem->data->rows < 1) FAIL(DITHER_BAD_DATA, "the data has no rows: there is nothing to minimise");
     switch (problem->prox) {
-    case DK_PROX_L2: out->l2 += a; break;
-    case DK_PROX_ELASTIC: out->l2 += b; /* fall through */
     case DK_PROX_L1:
-        if (!(a >= 0 && out->l2 >= 0)) FAIL(DITHER_USAGE, "--prox: the weights of a regulariser must be 0 or more");
-        if (a > 0) out->face = (dither_face){DK_PROX_L1, a, 0};
+    case DK_PROX_L2:
+    case DK_PROX_ELASTIC:
+        if (!(a >= 0 && b >= 0)) FAIL(DITHER_USAGE, "--prox: the weights of a regulariser must be 0 or more");
+        if (problem->prox != DK_PROX_L2 && a > 0) out->face = (dither_face){DK_PROX_L1, a, 0};
+        out->l2 += problem->prox == DK_PROX_L2 ? a : (problem->prox == DK_PROX_ELASTIC ? b : 0);
         break;
     case DK_PROX_BOX:
         if (!(a <= b)) FAIL(DITHER_USAGE, "--prox box:%g,%g: the first bound must not be above the second", a, b);
