@@ -24,7 +24,7 @@ foreach(isa IN LISTS kernel_isas)
   list(APPEND kernel_objects $<TARGET_OBJECTS:dither_kernels_${isa}>)
 endforeach()
 
-# -fmad=false: a fused multiply-add rounds once where the CPU rounds twice. tests/ptx.sh compiles with these flags.
+# -fmad=false: a fused multiply-add rounds once where the CPU rounds twice. tests/test_ptx.sh compiles with these flags.
 set(kernel_flags_cuda -std=c++17 -fmad=false)
 if(NOT DITHER_CUDA_FOUND)
   list(APPEND kernel_sources kernels/no_cuda.c)

@@ -2,8 +2,8 @@
  *
  * position k -> permutation of [0, d) -> rotation by a uniform offset. The rotation makes the chance of each
  * coordinate exactly r / d (up to 2^-64), so unbiasedness and the variance (d/r - 1)||x||^2 hold with equality
- * whatever the permutation; the permutation, an 8-round Feistel network on the smallest even number of bits that
- * holds d, walked until it falls below d, decorrelates the coordinates from each other. */
+ * whatever the permutation; the permutation, an 8-round Feistel network on the smallest even number of bits, at least
+ * 6, that holds d, walked until it falls below d, decorrelates the coordinates from each other. */
 #ifndef DITHER_PICK_H
 #define DITHER_PICK_H
 
@@ -30,7 +30,7 @@ HD dk_picker dk_picker_make(uint64_t seed, int64_t iteration, uint32_t worker, i
     p.d = (uint64_t)d;
     p.offset = dk_mul_high((uint64_t)c.w[1] << 32 | c.w[0], p.d);
     for (int i = 0; i < 4; i++) p.key[i] = a.w[i], p.key[i + 4] = b.w[i];
-    p.half = 1;
+    p.half = 3; /* a network on 4 bits prefers some pairs by 1 % */
     while ((uint64_t)1 << (2 * p.half) < p.d) p.half++;
     return p;
 }

@@ -224,8 +224,9 @@ static void test_reference(void **state)
     (void)state;
     assert_non_null(table);
     while (fgets(line, sizeof line, table)) {
-        if (sscanf(line, "%63[^,],%d,%d,%lf,%lf,%lf,%lf,%lf", name, &rows, &features, &l2, &fstar, &norm, &L_max, &L) != 8)
-            continue;
+        const int fields = sscanf(line, "%63[^,],%d,%d,%lf,%lf,%lf,%lf,%lf", name, &rows, &features, &l2, &fstar, &norm,
+                                  &L_max, &L);
+        if (fields != 8) continue;
         dither_data *data = find_file(name, features);
         if (!data) continue;
         dither_problem p = problem_of(data, DK_LOSS_logistic, l2, DK_PROX_NONE, 0, 0);
@@ -313,29 +314,36 @@ static void test_l2_in_prox(void **state)
     problem_release(&inside), problem_release(&outside);
 }
 
-/* A hundred columns that nearly repeat each other: where a step along the smooth part leads far away. */
-static void test_dependent_columns(void **state)
+/* Columns that nearly repeat each other: where a step along the smooth part leads far away. */
+static void check_dependent(int rows, int features, double weight)
 {
-    enum { ROWS = 60, FEATURES = 100 };
-    static double matrix[ROWS * FEATURES], label[ROWS];
-    static const double weights[] = {1e-1, 1e-2, 1e-3, 1e-5};
+    double *matrix = calloc((size_t)(rows * features), sizeof *matrix), *label = calloc((size_t)rows, sizeof *label);
     uint64_t seed = 11;
-    (void)state;
-    for (int j = 0; j < ROWS; j++) {
+    for (int j = 0; j < rows; j++) {
         const double common = 30 + random_normal(&seed);
-        for (int c = 0; c < FEATURES; c++) matrix[j * FEATURES + c] = common + 0.3 * random_normal(&seed);
+        for (int c = 0; c < features; c++) matrix[j * features + c] = common + 0.3 * random_normal(&seed);
         label[j] = random_uniform(&seed) < 0.5 ? 1 : -1;
     }
-    for (int i = 0; i < 4; i++)
-        for (int box = 0; box < 2; box++)
-            for (int loss = 0; loss < 2; loss++) {
-                dither_problem p = problem_of(dense_data(ROWS, FEATURES, matrix, label), all_losses[loss], 0,
-                                              box ? DK_PROX_BOX : DK_PROX_L1, box ? -weights[i] : weights[i], weights[i]);
-                dither_optimum *o = solved(&p);
-                check_optimum(&p, o, 4);
-                dither_optimum_free(o);
-                problem_release(&p);
-            }
+    for (int box = 0; box < 2; box++)
+        for (int loss = 0; loss < 2; loss++) {
+            dither_problem p = problem_of(dense_data(rows, features, matrix, label), all_losses[loss], 0,
+                                          box ? DK_PROX_BOX : DK_PROX_L1, box ? -weight : weight, weight);
+            dither_optimum *o = solved(&p);
+            check_optimum(&p, o, 4);
+            dither_optimum_free(o);
+            problem_release(&p);
+        }
+    free(matrix), free(label);
+}
+
+static void test_dependent_columns(void **state)
+{
+    (void)state;
+    check_dependent(60, 100, 1e-1);
+    check_dependent(60, 100, 1e-2);
+    check_dependent(60, 100, 1e-3);
+    check_dependent(60, 100, 1e-5);
+    check_dependent(16, 5200, 1e-2); /* too many for a dense factorization */
 }
 
 /* ---- two paths to one optimum ---- */
@@ -358,7 +366,8 @@ static void check_paths(int loss, double l2, int prox, double a, double b)
 {
     enum { SMALL = 150, LARGE = 7500 };
     dither_data *data = random_data(2000, SMALL, 20, 4, 5);
-    dither_problem large = problem_of(spread(data, LARGE), loss, l2, prox, a, b), small = problem_of(data, loss, l2, prox, a, b);
+    dither_problem large = problem_of(spread(data, LARGE), loss, l2, prox, a, b);
+    dither_problem small = problem_of(data, loss, l2, prox, a, b);
     dither_optimum *l = solved(&large), *s = solved(&small);
     check_optimum(&large, l, 4);
     check_optimum(&small, s, 4);
@@ -395,8 +404,8 @@ static void test_paths(void **state)
 static void check_cholesky(int64_t n, const char *isa, int threads, double *factor)
 {
     const int64_t order = dither_padded(n);
-    double *a = calloc((size_t)(order * order), sizeof *a), *panels = calloc((size_t)(order * DITHER_DEPTH), sizeof *panels);
-    double *x = calloc((size_t)order, sizeof *x);
+    double *a = calloc((size_t)(order * order), sizeof *a), *x = calloc((size_t)order, sizeof *x);
+    double *panels = calloc((size_t)(order * DITHER_DEPTH), sizeof *panels);
     uint64_t seed = 3;
     setenv("DITHER_ISA", isa, 1);
     for (int64_t i = 0; i < order; i++)
@@ -502,7 +511,8 @@ static void check_gram_norm(const dither_data *data, int64_t begin, int64_t end)
 
 static void test_gram_norm(void **state)
 {
-    static const int shapes[][3] = {{1, 5, 3}, {2, 1, 1}, {50, 1, 1}, {3, 40, 10}, {40, 3, 2}, {60, 60, 60}, {200, 50, 3}};
+    static const int shapes[][3] = {{1, 5, 3},  {2, 1, 1},    {50, 1, 1},  {3, 40, 10},
+                                    {40, 3, 2}, {60, 60, 60}, {200, 50, 3}};
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         dither_data *data = random_data(shapes[i][0], shapes[i][1], shapes[i][2], 1, 40 + i);
@@ -554,14 +564,15 @@ static void test_least_squares_convexity(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int n = shapes[i][1];
-        dither_problem p = problem_of(random_data(shapes[i][0], n, shapes[i][2], 1, 60 + i), DK_LOSS_least_squares, 0.25,
-                                      DK_PROX_NONE, 0, 0);
+        dither_data *data = random_data(shapes[i][0], n, shapes[i][2], 1, 60 + i);
+        dither_problem p = problem_of(data, DK_LOSS_least_squares, 0.25, DK_PROX_NONE, 0, 0);
         double *a = calloc((size_t)(n * n), sizeof *a), least, largest;
         gram(p.data, 0, p.data->rows, a);
         eigenvalues(n, a, &least, &largest);
         assert_int_equal(dither_smoothness_find(&p, &s, NULL), DITHER_OK);
         const double mu = s.mu - 0.25;
-        if (!(mu <= least * (1 + 1e-9) + 1e-16 && mu >= 0.99 * least - 1e-16)) fail_msg("%d: %.17g for %.17g", n, mu, least);
+        if (!(mu <= least * (1 + 1e-9) + 1e-16 && mu >= 0.99 * least - 1e-16))
+            fail_msg("%d: %.17g for %.17g", n, mu, least);
         assert_true(s.pooled >= (largest + 0.25) * (1 - 1e-14) && s.pooled <= 1.01 * largest + 0.25);
         free(a);
         p.loss = DK_LOSS_logistic;
@@ -692,7 +703,8 @@ static void test_refusals(void **state)
     static const struct {
         int prox;
         double a, b;
-    } cases[] = {{DK_PROX_L1, -1, 0}, {DK_PROX_ELASTIC, 1, -2}, {DK_PROX_L2, -1, 0}, {DK_PROX_BOX, 1, 0}, {DK_PROX_BALL, -1, 0}};
+    } cases[] = {{DK_PROX_L1, -1, 0}, {DK_PROX_ELASTIC, 1, -2}, {DK_PROX_L2, -1, 0},
+                 {DK_PROX_BOX, 1, 0}, {DK_PROX_BALL, -1, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         p.prox = cases[i].prox, p.prox_a = cases[i].a, p.prox_b = cases[i].b;
         assert_refused(&p, DITHER_USAGE, "--prox");
@@ -785,8 +797,8 @@ static void test_cache_hit(void **state)
 /* Whatever decides x* has a file of its own. */
 static void test_cache_key(void **state)
 {
-    dither_problem base = small_problem(0.01), other = problem_of(random_data(60, 9, 4, 1, 3), DK_LOSS_logistic, 0.01, DK_PROX_NONE, 0, 0);
-    dither_problem p[9];
+    dither_problem p[9], base = small_problem(0.01);
+    dither_problem other = problem_of(random_data(60, 9, 4, 1, 3), DK_LOSS_logistic, 0.01, DK_PROX_NONE, 0, 0);
     char *path[9];
     double *y = calloc(60, sizeof *y);
     (void)state;
@@ -840,10 +852,11 @@ static void test_cache_damage(void **state)
     char *text = slurp(foreign->cache_path, &foreign_bytes);
     (void)state;
     assert_int_equal(bytes, foreign_bytes);
+    const size_t lengths[] = {bytes - 1, bytes + 1, 0, bytes};
     for (size_t i = 0; i < bytes + 4; i++) {
         memcpy(bad, i == bytes + 3 ? text : good, bytes);
         if (i < bytes) bad[i] ^= (char)(1 << i % 8);
-        spit(first->cache_path, bad, i < bytes || i == bytes + 3 ? bytes : (i == bytes ? bytes - 1 : (i == bytes + 1 ? bytes + 1 : 0)));
+        spit(first->cache_path, bad, i < bytes ? bytes : lengths[i - bytes]);
         dither_optimum *again = cached(&p);
         if (again->iterations == 0) fail_msg("damage %d of %d was not seen", (int)i, (int)bytes);
         assert_same(first, again);
@@ -862,10 +875,11 @@ static void test_cache_damage(void **state)
 static void test_cache_place(void **state)
 {
     dither_problem p = small_problem(0.01);
+    static const char *const folders[] = {"own/deep", "dither", ".cache/dither", ".cache/dither", "", ""};
     char expected[1200], *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
     (void)state;
     for (int place = 0; place < 6; place++) {
-        snprintf(expected, sizeof expected, "%s/%s", cache_folder, place == 0 ? "own/deep" : (place == 1 ? "dither" : ".cache/dither"));
+        snprintf(expected, sizeof expected, "%s/%s", cache_folder, folders[place]);
         unsetenv("DITHER_CACHE_DIR"), unsetenv("XDG_CACHE_HOME"), setenv("HOME", cache_folder, 1);
         if (place == 0) setenv("DITHER_CACHE_DIR", expected, 1);
         if (place == 1) setenv("XDG_CACHE_HOME", cache_folder, 1);
@@ -928,7 +942,8 @@ static void test_loss_curvature(void **state)
             const double curvature = dk_loss_curvature(loss, z, y);
             const double slope = (double)((exact_slope(loss, z + h, y) - exact_slope(loss, z - h, y)) / (2 * (real)h));
             const int kink = loss == DK_LOSS_smooth_hinge && (fabs(y * z) < 2 * h || fabs(y * z - 1) < 2 * h);
-            if (!kink && !(fabs(curvature - slope) <= 1e-8)) fail_msg("curvature %d at %g: %g, not %g", loss, y * z, curvature, slope);
+            if (!kink && !(fabs(curvature - slope) <= 1e-8))
+                fail_msg("curvature %d at %g: %g, not %g", loss, y * z, curvature, slope);
             assert_true(curvature >= 0 && curvature <= (loss == DK_LOSS_logistic ? 0.25 : 1.0));
         }
     assert_true(dk_loss_curvature(DK_LOSS_logistic, 0, 1) == 0.25);
@@ -978,7 +993,8 @@ static void test_loss_bregman(void **state)
 /* Steps as small as 1e-12 that begin, end or pass where the formula changes. */
 static void test_loss_bregman_corners(void **state)
 {
-    static const double corners[] = {0, 1, -1, 0.5, 30, -30, 600, -600}, sizes[] = {1e-12, 1e-9, 1e-3, 0.0099, 0.01, 0.011, 1, 3};
+    static const double corners[] = {0, 1, -1, 0.5, 30, -30, 600, -600};
+    static const double sizes[] = {1e-12, 1e-9, 1e-3, 0.0099, 0.01, 0.011, 1, 3};
     (void)state;
     for (size_t l = 0; l < 3; l++)
         for (size_t c = 0; c < 8; c++)

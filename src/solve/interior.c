@@ -6,7 +6,7 @@
 
 #include "prox.h"
 
-#define LIMIT 100
+#define LIMIT 100  /* iterations */
 #define GAP 1e-15  /* sum of slack x multiplier / start at which to stop */
 #define REACH 0.99 /* of the way to where a slack or a multiplier would be zero */
 
@@ -20,7 +20,7 @@ typedef struct interior {
     double *u, *v, *y, *z, *du, *dv, *dy, *dz, *dx;
     double *ridge, *rhs, *memory; /* memory holds all but x, g and dx */
     unsigned char *all;
-    double t, slope; /* slope: of the merit function along the step */
+    double t;
 } interior;
 
 static dither_status start(interior *s, dither_error *error)
@@ -59,7 +59,6 @@ static dither_status find_step(interior *s, dither_error *error)
     }
     TRY(dither_newton_system_refresh(s->newton->system, s->all, s->ridge, error));
     TRY(dither_newton_system_solve(s->newton->system, s->rhs, 1e-3, s->dx, error));
-    s->slope = 0;
     for (int64_t c = 0; c < d; c++) {
         const double p = s->y[c] / s->u[c], q = s->z[c] / s->v[c], pull = t / s->u[c], push = t / s->v[c];
         const double curved = s->rhs[c] - s->ridge[c] * s->dx[c]; /* (H dx)_c */
@@ -124,7 +123,8 @@ static void round_to_face(interior *s)
     const double top = dither_loss_smoothness(newton->objective->loss);
     for (int64_t c = 0; c < newton->objective->data->features; c++) {
         const double square = newton->system->bound[c] / top; /* mean of a_jc^2 */
-        const double slack = square > 0 ? 1 / sqrt(square) : 1, multiplier = face->kind == DK_PROX_L1 ? face->a : newton->start / slack;
+        const double slack = square > 0 ? 1 / sqrt(square) : 1;
+        const double multiplier = face->kind == DK_PROX_L1 ? face->a : newton->start / slack;
         const int low = s->y[c] / multiplier > s->u[c] / slack, high = s->z[c] / multiplier > s->v[c] / slack;
         if (face->kind == DK_PROX_L1 && low && high) s->x[c] = 0;
         if (face->kind == DK_PROX_BOX && (low || high)) s->x[c] = low ? face->a : face->b;

@@ -7,7 +7,6 @@
 #include "losses.h"
 #include "prox.h"
 
-#define LIMIT 500   /* iterations */
 #define NEAR 1e-10  /* decrement / P from where on Newton's method is taken to converge quadratically */
 #define FLOOR 1e-26 /* decrement / P at the origin of a step that ends where the rounding of x does not let go on */
 #define SHORT 1e-13 /* gradient / gradient at the origin that counts as near whatever P is: P* may be 0 */
@@ -38,6 +37,7 @@ dither_status dither_newton_create(dither_objective *objective, dither_newton_sy
     dither_status status = DITHER_OK;
     const int64_t d = objective->data->features;
     *out = (dither_newton){.objective = objective, .system = system, .face = face, .smoothness = smoothness};
+    out->limit = DITHER_NEWTON_LIMIT;
     TRY_ALLOC(out->gradient, d);
     TRY_ALLOC(out->subgradient, d);
     TRY_ALLOC(out->direction, d);
@@ -185,7 +185,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
     dither_status status = DITHER_OK;
     double first = 0, norm;
     newton->norm = newton->decrement = INFINITY;
-    for (int iteration = 0, stalled = 0; iteration < LIMIT; iteration++) {
+    for (int iteration = 0, stalled = 0; iteration < newton->limit; iteration++) {
         const int outside = evaluate(newton, x, &norm);
         if (iteration == 0) first = norm;
         if (is_finished(newton, polish, norm, x, &stalled)) break;

@@ -5,6 +5,8 @@
 #include "face.h"
 #include "newton_system.h"
 
+#define DITHER_NEWTON_LIMIT 500 /* iterations of a run, unless limit is set to something else */
+
 typedef enum dither_newton_outcome {
     DITHER_NEWTON_REACHED,   /* the gradient is at the level of rounding */
     DITHER_NEWTON_UNBOUNDED, /* P has no minimiser: it falls for ever in some direction */
@@ -17,6 +19,7 @@ typedef struct dither_newton {
     const dither_face *face;
     double smoothness; /* of f without its l2 term, from above */
     double start, start_norm; /* of the origin: f, and the norm of the smallest subgradient */
+    int limit;         /* iterations of a run at most */
     double reach;      /* a run that only ever goes farther ends where ||x|| exceeds this; 0 to start with */
     /* of the last run */
     dither_newton_outcome outcome;

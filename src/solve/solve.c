@@ -73,11 +73,14 @@ static dither_status minimise_on_faces(dither_newton *newton, double *x, dither_
     dither_status status = DITHER_OK;
     const int64_t d = newton->objective->data->features;
     const dither_face *face = newton->face;
-    const int flat = face->kind == DK_PROX_NONE || (face->kind == DK_PROX_BOX && face->a == face->b);
+    const int smooth = face->kind == DK_PROX_NONE || (face->kind == DK_PROX_BOX && face->a == face->b);
+    const int at_once = smooth || newton->start_norm == 0;
     dither_face_project(face, d, x);
     newton->outcome = DITHER_NEWTON_STALLED;
-    if (flat || d > DITHER_DENSE_LIMIT || newton->start_norm == 0) TRY(dither_newton_minimise(newton, 1, x, error));
-    if (flat || newton->outcome == DITHER_NEWTON_REACHED) goto out;
+    newton->limit = at_once ? DITHER_NEWTON_LIMIT : 100;
+    if (at_once || d > DITHER_DENSE_LIMIT) TRY(dither_newton_minimise(newton, 1, x, error));
+    if (at_once || newton->outcome == DITHER_NEWTON_REACHED) goto out;
+    newton->limit = DITHER_NEWTON_LIMIT;
     TRY(dither_interior_minimise(newton, x, error));
     TRY(dither_newton_minimise(newton, 1, x, error));
 out:
