@@ -3,10 +3,10 @@
 #include <string.h>
 #include "wire.h"
 
-#define X(name) {#name, name##_SUMMARY, name##_SOURCE, name##_FORM, name##_UNBIASED, name##_omega},
+#define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE, name##_OPTIONS, name##_FORM, name##_UNBIASED, name##_omega},
 const dither_codec_info dither_codecs[DK_CODEC_COUNT] = {DITHER_CODECS(X)};
 #undef X
-#define X(name) {#name, name##_SUMMARY, name##_SOURCE},
+#define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE},
 const dither_wire_info dither_wires[DK_WIRE_COUNT] = {DITHER_WIRES(X)};
 #undef X
 
@@ -15,6 +15,14 @@ int dither_codec_find(const char *name)
     for (int i = 0; i < DK_CODEC_COUNT; i++)
         if (!strcmp(dither_codecs[i].name, name)) return i;
     return -1;
+}
+
+int dither_codec_takes(int kind, const char *option)
+{
+    const size_t length = strlen(option);
+    for (const char *p = dither_codecs[kind].options; *p; p += strcspn(p, " "), p += *p == ' ')
+        if (strcspn(p, " ") == length && !memcmp(p, option, length)) return 1;
+    return 0;
 }
 
 int dither_wire_find(const char *name)

@@ -122,12 +122,13 @@ static void tile_up(tiling *t, int64_t d, int64_t block)
 static int bits_of(const dk_codec *codec)
 {
     if (codec->kind == DK_CODEC_natural) return 9;
+    if (codec->kind == DK_CODEC_bf16) return 16;
     return (int)ceil(log2(2.0 * codec->levels + 1));
 }
 
 static int64_t scales_of(const dk_codec *codec, int64_t d, int64_t block)
 {
-    if (codec->kind != DK_CODEC_dither) return 0;
+    if (!dither_codec_takes(codec->kind, "block")) return 0;
     return block > 0 && block < d ? (d + block - 1) / block : 1;
 }
 

@@ -177,13 +177,17 @@ static inline void each_variant(int64_t d, const int *levels, const int64_t *blo
     static const int norms[] = {0, 1, 2};
     for (int kind = 0; kind < DK_CODEC_COUNT; kind++) {
         variant v = {.codec = {.kind = kind, .levels = 1}};
-        if (kind == DK_CODEC_dither) {
+        if (dither_codec_takes(kind, "levels")) {
+            const int most = kind == DK_CODEC_natural_dither ? 100 : 32767;
             for (int p = 0; p < 3; p++)
-                for (const int *s = levels; *s; s++)
+                for (const int *s = levels; *s && *s <= most; s++)
                     for (const int64_t *b = blocks; *b >= 0; b++) {
                         v.codec.norm = norms[p], v.codec.levels = *s, v.block = *b;
                         visit(&v, d);
                     }
+        } else if (kind == DK_CODEC_kbit) {
+            for (v.codec.levels = 1; v.codec.levels <= 1 << 14; v.codec.levels *= 8)
+                for (const int64_t *b = blocks; *b >= 0; b++) v.block = *b, visit(&v, d);
         } else if (kind == DK_CODEC_randk) {
             for (v.codec.keep = 1; v.codec.keep < d; v.codec.keep = 3 * v.codec.keep + 1) visit(&v, d);
             v.codec.keep = d;
