@@ -84,7 +84,7 @@ static inline void check_z(const char *what, double z)
 typedef struct rig {
     dk_device device;
     dk_rank k;
-    void *memory[10];
+    void *memory[16];
     int used;
 } rig;
 
@@ -111,6 +111,12 @@ static inline void rig_open(rig *r, const dk_codec *codec, int64_t d, int64_t bl
     k->h_mean = rig_alloc(r, vector);
     k->sum = rig_alloc(r, vector);
     k->messages = rig_alloc(r, (size_t)(workers * k->layout.message_words) * 4);
+    if (k->layout.variable) {
+        k->symbols = rig_alloc(r, (size_t)(count * k->stride) * 2);
+        k->pieces = rig_alloc(r, (size_t)(count * k->layout.tiles * k->layout.tile_words) * 4);
+        k->piece_bytes = rig_alloc(r, (size_t)(count * k->layout.tiles) * 4);
+        k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
+    }
     k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8);
     k->tile_norm = rig_alloc(r, (size_t)(k->layout.tiles + 1) * 8);
     k->bad = rig_alloc(r, 8);
