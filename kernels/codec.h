@@ -1,5 +1,5 @@
 /* The codecs, one file each in codecs/. A file NAME.inl defines
- *   NAME_SUMMARY, NAME_SOURCE (paper), NAME_FORM (DK_FORM_...), NAME_UNBIASED (0 or 1), NAME_OPTIONS (for the docs)
+ *   NAME_SUMMARY, NAME_SOURCE (paper), NAME_FORM (DK_FORM_...), NAME_UNBIASED (0 or 1), NAME_OPTIONS (that it takes)
  *   NAME_omega(codec, d)        E||Q(x) - x||^2 <= omega ||x||^2 for a block of d coordinates; host only
  * and, for DK_FORM_SYMBOLS (others say DK_NO_SYMBOLS(NAME)),
  *   NAME_stat(codec)            the statistic of a block that scales it

@@ -158,6 +158,12 @@ BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t 
 #undef X
     }
     if (values) return;
+    if (y->variable) { /* the passes of variable.h follow */
+        EACH(i, t.n)
+            k->symbols[w * k->stride + t.lo + i] = l.symbol[i];
+        EACH_END
+        return;
+    }
     EACH(i, 32)
         l.symbol[t.n + i] = 0;
     EACH_END

@@ -40,6 +40,7 @@
 
 #define HD static __device__ __forceinline__
 #define BODY static __device__ __forceinline__
+#define CALLED static __device__ __noinline__ /* a body too long to be copied to where it is used */
 #define TILE_LOCAL __shared__
 #define DK_RESTRICT __restrict__
 #define EACH(i, count) for (int i = (int)threadIdx.x, i##_n = (count); i < i##_n; i += DK_THREADS) {
@@ -87,11 +88,13 @@
         __syncthreads(); \
     } while (0)
 #define DK_STORE(address, value) *(address) = (value)
+#define DK_INCREMENT(address) atomicAdd(address, 1u) /* of tile-local memory: lanes may count in the same place */
 
 #else
 
 #define HD static inline __attribute__((always_inline, unused))
 #define BODY static inline __attribute__((always_inline, unused))
+#define CALLED static __attribute__((noinline, unused))
 #define TILE_LOCAL __attribute__((aligned(64)))
 #define DK_RESTRICT restrict
 #ifdef DITHER_REVERSE_LANES
@@ -166,6 +169,7 @@
     } while (0)
 /* several threads may store the same value at once */
 #define DK_STORE(address, value) __atomic_store_n(address, value, __ATOMIC_RELAXED)
+#define DK_INCREMENT(address) (++*(address))
 #endif
 
 #endif

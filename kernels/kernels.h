@@ -54,8 +54,10 @@ typedef struct dk_layout {
     int64_t block_words;      /* payload of a block that is several tiles */
     int64_t message_words;
     int64_t bits;             /* of a message, before padding to words */
+    int64_t model_words;      /* most words of a variable-length message's model */
     int32_t symbols;          /* size of the alphabet */
     int32_t symbol_bits;      /* ceil(log2(symbols)) */
+    int32_t variable;         /* a message's length depends on its content (variable.h); words and bits are bounds */
 } dk_layout;
 
 /* One tile: coordinates [lo, lo + n), in `blocks` blocks from `block` on, payload at word `word`. */
@@ -107,6 +109,14 @@ typedef struct dk_rank {
     int64_t *picked;        /* count x batch: rows drawn */
     double *slope, *change; /* count x batch: phi' at x; and minus the table's */
     uint32_t *messages;     /* workers x layout.message_words, worker after worker */
+    /* where layout.variable, else NULL (variable.h) */
+    uint16_t *symbols;      /* count x stride */
+    uint32_t *pieces;       /* count x layout.tiles x layout.tile_words: payloads, before they are put together */
+    uint32_t *piece_bytes;  /* count x layout.tiles: their lengths */
+    int64_t *piece_at;      /* workers x (layout.tiles + 2) */
+    int64_t *message_bytes; /* workers: lengths of the messages; NULL: taken from the messages themselves */
+    int64_t *sent;          /* count: bytes of all messages so far; may be NULL */
+
     double *block_stat;     /* count x layout.tiles: partial statistics of blocks of several tiles */
     void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER */
     double *tile_norm;      /* layout.tiles + 1: partial ||x||^2, for the ball; then their sum */

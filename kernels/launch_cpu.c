@@ -6,7 +6,54 @@
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
-#include "tile.h"
+#include "variable.h"
+
+/* ---- messages of variable length, of either precision: the passes of variable.h ---- */
+
+static void send_worker(const dk_rank *k, int w)
+{
+    dk_variable_model(k, w);
+    for (int64_t tile = 0; tile < k->layout.tiles; tile++) dk_variable_write(k, w, tile);
+    dk_variable_table(k, w);
+    for (int64_t tile = 0; tile < k->layout.tiles; tile++) dk_variable_place(k, w, tile);
+}
+
+static void model_range(const void *job, int64_t begin, int64_t end)
+{
+    for (int64_t w = begin; w < end; w++) dk_variable_model(job, (int)w);
+}
+
+static void write_range(const void *job, int64_t begin, int64_t end)
+{
+    const int64_t tiles = ((const dk_rank *)job)->layout.tiles;
+    for (int64_t e = begin; e < end; e++) dk_variable_write(job, (int)(e / tiles), e % tiles);
+}
+
+static void table_range(const void *job, int64_t begin, int64_t end)
+{
+    for (int64_t w = begin; w < end; w++) dk_variable_table(job, (int)w);
+}
+
+static void place_range(const void *job, int64_t begin, int64_t end)
+{
+    const int64_t tiles = ((const dk_rank *)job)->layout.tiles;
+    for (int64_t e = begin; e < end; e++) dk_variable_place(job, (int)(e / tiles), e % tiles);
+}
+
+static void open_range(const void *job, int64_t begin, int64_t end)
+{
+    for (int64_t w = begin; w < end; w++) dk_variable_open(job, (int)w);
+}
+
+static void send_all(const dk_cpu *cpu, const dk_rank *k)
+{
+    const int64_t units = k->count * k->d, tiles = k->count * k->layout.tiles;
+    if (k->layout.model_words > 0) dk_cpu_share(cpu, units, k->count, model_range, k);
+    else model_range(k, 0, k->count);
+    dk_cpu_share(cpu, 4 * units, tiles, write_range, k);
+    dk_cpu_share(cpu, tiles, k->count, table_range, k);
+    dk_cpu_share(cpu, units, tiles, place_range, k);
+}
 
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)

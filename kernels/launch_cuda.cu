@@ -7,7 +7,33 @@
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
-#include "tile.h"
+#include "variable.h"
+
+/* Messages of variable length, of either precision: the passes of variable.h. */
+__global__ void __launch_bounds__(DK_THREADS) model_kernel(const __grid_constant__ dk_rank k)
+{
+    dk_variable_model(&k, (int)blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) write_kernel(const __grid_constant__ dk_rank k)
+{
+    dk_variable_write(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) table_kernel(const __grid_constant__ dk_rank k)
+{
+    dk_variable_table(&k, (int)blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) place_kernel(const __grid_constant__ dk_rank k)
+{
+    dk_variable_place(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) open_kernel(const __grid_constant__ dk_rank k)
+{
+    dk_variable_open(&k, (int)blockIdx.x);
+}
 
 #define REAL double
 #define FN(name) name##_f64

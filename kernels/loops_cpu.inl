@@ -40,6 +40,7 @@ static void FN(work_range)(const void *job, int64_t begin, int64_t end)
         if (gradient) FN(gradient_dense)(k, (int)w, 0, k->d);
         if (sampled) FN(gradient_add_drawn)(k, (int)w);
         for (int64_t tile = 0; tile < j->tiles; tile++) FN(encode_tile)(k, j->r, (int)w, tile);
+        if (j->tiles && k->layout.variable) send_worker(k, (int)w);
     }
 }
 
@@ -94,6 +95,7 @@ static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int
         dk_cpu_share(cpu, k->count * y->tiles, k->count * y->blocks, FN(scale_range), &job);
     }
     dk_cpu_share(cpu, units, k->count * y->tiles, FN(encode_range), &job);
+    if (y->variable) send_all(cpu, k);
 }
 
 static void FN(table_range)(const void *job, int64_t begin, int64_t end)
@@ -137,6 +139,7 @@ static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }
+    if (k->layout.variable) dk_cpu_share(cpu, tiles * k->workers, k->workers, open_range, k);
     dk_cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
     if (k->prox != DK_PROX_BALL) return;
     FN(norm_total)(k);

@@ -97,13 +97,19 @@ static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *
         FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k);
     }
     FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+    if (k->layout.variable) {
+        model_kernel<<<k->count, DK_THREADS, 0, s>>>(*k);
+        write_kernel<<<tiles, DK_THREADS, 0, s>>>(*k);
+        table_kernel<<<k->count, DK_THREADS, 0, s>>>(*k);
+        place_kernel<<<tiles, DK_THREADS, 0, s>>>(*k);
+    }
     return cudaGetLastError();
 }
 
 static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
 {
     const int gradient = stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE);
-    if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1) {
+    if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1 && !k->layout.variable) {
         FN(small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
         return cudaGetLastError();
     }
@@ -127,6 +133,7 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
         if (e != cudaSuccess) return e;
         FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
     }
+    if (k->layout.variable) open_kernel<<<k->workers, DK_THREADS, 0, s>>>(*k);
     FN(step_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
     if (k->prox == DK_PROX_BALL) {
         FN(norm_kernel)<<<1, DK_THREADS, 0, s>>>(*k);

@@ -16,10 +16,11 @@ BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *scales,
     EACH_IN_BLOCKS_END
 }
 
-/* acc += the tile of one message */
-BODY void FN(decode_message)(const dk_rank *k, const uint32_t *message, const dk_tile *t, int form, REAL *acc,
+/* acc += the tile of worker w's message */
+BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_tile *t, int form, REAL *acc,
                              dk_symbol *symbol, dk_scaler *scaler)
 {
+    const uint32_t *message = k->messages + w * k->layout.message_words;
     const int m = t->blocks > 1 ? (int)k->layout.block : t->n;
     const uint32_t *payload = message + t->word;
     if (form == DK_FORM_RAW) {
@@ -37,7 +38,8 @@ BODY void FN(decode_message)(const dk_rank *k, const uint32_t *message, const dk
         EACH_END
         return;
     }
-    dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
+    const int variable = k->layout.variable, good = variable ? dk_variable_read(k, w, tile, t->n, symbol) : 1;
+    if (!variable) dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
     switch (k->codec.kind) {
 #define X(name) \
     case DK_CODEC_##name: \
@@ -46,9 +48,13 @@ BODY void FN(decode_message)(const dk_rank *k, const uint32_t *message, const dk
         DITHER_CODECS(X)
 #undef X
     }
+    if (good) return;
+    EACH(i, t->n)
+        acc[i] = (REAL)(0.0f / (float)(i - i)); /* NaN, which stops all ranks in this iteration */
+    EACH_END
 }
 
-BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
+BODY void FN(decode_tile)(const dk_rank *k, int64_t tile, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
 {
     const int form = dk_codec_form(k->codec.kind);
     if (form == DK_FORM_GATHER) {
@@ -62,7 +68,7 @@ BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symb
         acc[i] = 0;
     EACH_END
     for (int w = 0; w < k->workers; w++)
-        FN(decode_message)(k, k->messages + w * k->layout.message_words, t, form, acc, symbol, scaler);
+        FN(decode_message)(k, w, tile, t, form, acc, symbol, scaler);
 }
 
 /* The sum of all gathered messages, coordinate by coordinate in worker order: `sum` must be zero before. */
@@ -89,7 +95,7 @@ BODY void FN(step_tile)(const dk_rank *k, const dk_round *r, int64_t tile)
     const dk_tile t = dk_tile_at(&k->layout, tile);
     REAL *x = (REAL *)k->x + t.lo, *h = (REAL *)k->h_mean + t.lo;
     const REAL share = (REAL)(1.0 / k->workers), gamma = (REAL)r->gamma, alpha = (REAL)r->alpha;
-    FN(decode_tile)(k, &t, acc, symbol, scaler);
+    FN(decode_tile)(k, tile, &t, acc, symbol, scaler);
     EACH(one, 1)
         bad = one;
     EACH_END

@@ -6,6 +6,7 @@
 
 typedef struct dither_codec_info {
     const char *name, *summary, *source;
+    const char *options; /* names of those that it takes, with spaces between */
     int form, unbiased;
     double (*omega)(const dk_codec *codec, int64_t d);
 } dither_codec_info;
@@ -18,6 +19,7 @@ extern const dither_codec_info dither_codecs[DK_CODEC_COUNT];
 extern const dither_wire_info dither_wires[DK_WIRE_COUNT];
 
 int dither_codec_find(const char *name); /* DK_CODEC_..., -1 if unknown */
+int dither_codec_takes(int kind, const char *option); /* is `option` of this codec? */
 int dither_wire_find(const char *name);
 
 /* omega of a vector of d coordinates in blocks: the worst block's. */
@@ -25,7 +27,8 @@ double dither_codec_omega(const dk_codec *codec, int64_t d, int64_t block);
 
 /* Can `wire` carry what `codec` makes? */
 int dither_wire_carries(int wire, const dk_codec *codec);
-/* The wire with the shortest message for this codec, d and block. */
+/* The wire with the shortest message for this codec, d and block; where the length depends on the content, that of
+ * a vector of independent normal coordinates, and then it must be shorter by a quarter at least. */
 int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes);
 
 #endif

@@ -1,8 +1,10 @@
 #include "plan.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "losses.h"
+#include "codec.h"
 
 int64_t dither_plan_worker_row(const dither_plan *p, int worker)
 {
@@ -18,6 +20,18 @@ double dither_plan_gamma(const dither_plan *p, int64_t k)
     }
 }
 
+/* An option that is set must be of the codec; else say whose it is. */
+static dither_status check_codec_option(int kind, int set, const char *option, dither_error *error)
+{
+    char owners[256] = "";
+    size_t used = 0;
+    if (!set || dither_codec_takes(kind, option)) return DITHER_OK;
+    for (int i = 0; i < DK_CODEC_COUNT && used < sizeof owners; i++)
+        if (dither_codec_takes(i, option))
+            used += (size_t)snprintf(owners + used, sizeof owners - used, "%s%s", used ? ", " : "", dither_codecs[i].name);
+    return dither_fail(error, DITHER_USAGE, "--%s is of --codec %s, not of %s", option, owners, dither_codecs[kind].name);
+}
+
 static dither_status choose_codec(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
@@ -31,15 +45,20 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
     const char *name = dither_codecs[p->codec.kind].name;
     if (p->codec.keep > p->features)
         FAIL(DITHER_USAGE, "--keep %lld: the data has only %lld features", (long long)o->keep, (long long)p->features);
-    if (o->keep_set && p->codec.kind != DK_CODEC_randk) FAIL(DITHER_USAGE, "--keep is of --codec randk, not of %s", name);
-    if (p->block && p->codec.kind != DK_CODEC_dither) FAIL(DITHER_USAGE, "--block is of --codec dither, not of %s", name);
+    TRY(check_codec_option(p->codec.kind, o->keep_set, "keep", error));
+    TRY(check_codec_option(p->codec.kind, o->bits_set, "bits", error));
+    TRY(check_codec_option(p->codec.kind, p->block > 0, "block", error));
+    if (p->codec.kind == DK_CODEC_kbit) p->codec.levels = 1 << (o->bits_set ? o->bits : 1);
+    if (p->codec.kind == DK_CODEC_natural_dither && o->levels > DK_NATURAL_LEVELS)
+        FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",
+             (long long)o->levels, DK_NATURAL_LEVELS);
     if (!strcmp(o->wire, "auto")) {
         p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes);
     } else {
         p->codec.wire = dither_wire_find(o->wire);
         if (!dither_wire_carries(p->codec.wire, &p->codec))
             FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
-                 p->codec.kind == DK_CODEC_dither ? " with these --levels" : "");
+                 dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
     }
     p->omega = dither_codec_omega(&p->codec, p->features, p->block);
 out:

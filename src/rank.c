@@ -42,6 +42,17 @@ static void *place(arena *a, int64_t count, size_t size)
     return here;
 }
 
+static void place_variable(dk_rank *k, arena *a)
+{
+    const int64_t tiles = k->layout.tiles;
+    k->symbols = place(a, k->count * k->stride, 2);
+    k->pieces = place(a, k->count * tiles * k->layout.tile_words, 4);
+    k->piece_bytes = place(a, k->count * tiles, 4);
+    k->piece_at = place(a, k->workers * (tiles + 2), 8);
+    k->message_bytes = place(a, k->workers, 8);
+    k->sent = place(a, k->count, 8);
+}
+
 static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
 {
     const size_t real = k->single ? 4 : 8;
@@ -56,6 +67,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->slope = place(a, draws, sizeof *k->slope);
     k->change = place(a, draws, sizeof *k->change);
     k->messages = place(a, k->workers * k->layout.message_words, 4);
+    if (k->layout.variable) place_variable(k, a);
     k->block_stat = place(a, k->layout.tiles_per_block > 1 ? k->count * k->layout.tiles : 0, 8);
     k->sum = place(a, k->stride, real);
     k->tile_norm = place(a, k->layout.tiles + 1, 8);
@@ -203,6 +215,20 @@ static int all_ones(const dither_data *data)
     int64_t e = 0;
     while (e < data->nonzeros && data->value[e] == 1) e++;
     return e == data->nonzeros;
+}
+
+dither_status dither_rank_sent(const dither_rank *rank, int64_t *bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    int64_t *each = NULL;
+    TRY_ALLOC(each, rank->k.count);
+    TRY_DEVICE(rank, v->download(v->context, each, rank->k.sent, (size_t)rank->k.count * 8), "message sizes");
+    *bytes = 0;
+    for (int w = 0; w < rank->k.count; w++) *bytes += each[w];
+out:
+    free(each);
+    return status;
 }
 
 static void describe(dk_rank *k, const dither_plan *p, int first, int count)

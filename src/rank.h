@@ -17,6 +17,10 @@ typedef struct dither_rank {
 dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int first, int count, dither_error *error);
 void dither_rank_close(dither_rank *rank);
 
+/* Bytes of all messages so far of this rank's workers, where the wire has variable length: for trace points, since
+ * it waits for the device. */
+dither_status dither_rank_sent(const dither_rank *rank, int64_t *bytes, dither_error *error);
+
 /* Turn a device function's code into a status. */
 dither_status dither_rank_check(const dither_rank *rank, int code, const char *what, dither_error *error);
 #define TRY_DEVICE(rank, call, what) TRY(dither_rank_check(rank, (call), (what), error))

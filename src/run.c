@@ -108,6 +108,12 @@ static dither_status trace_point(run *r, dither_observer observer, void *user, d
     t->epochs = r->gradients / (double)p->rows;
     t->uplink_bits = (double)r->iteration * (double)r->rank.k.layout.bits;
     t->wire_bytes = (double)r->comm.bytes_handed / p->workers;
+    if (r->rank.k.layout.variable) {
+        int64_t bytes;
+        TRY(dither_rank_sent(&r->rank, &bytes, error));
+        t->wire_bytes = (double)bytes / p->workers;
+        t->uplink_bits = 8 * t->wire_bytes;
+    }
     t->seconds = r->trained;
     TRY(dither_evaluate(&r->evaluator, &r->rank, dither_plan_gamma(p, r->iteration), t, error));
     if (r->iteration == 0) r->loss0 = t->loss;

@@ -95,6 +95,55 @@ static void test_natural_rounding(void **state)
     }
 }
 
+/* bfloat16: the two neighbours and E Q(x) = x to the last bit; a NaN stays one. */
+static void test_bf16_rounding(void **state)
+{
+    const dk_codec codec = {.kind = DK_CODEC_bf16};
+    const dk_scaler scaler = dk_codec_scaler(codec.kind, &codec, 0);
+    uint64_t random = 12;
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        dk_bits32 v;
+        do v.u = (uint32_t)random_word(&random); while ((v.u & 0x7FFFFFFFu) >= 0x7F7F0000u);
+        if (i % 4 == 0) v.u &= 0x807FFFFFu;
+        if (i % 16 == 1) v.u &= 0xFFFF0000u;
+        double low, high;
+        const double mean = exact_expectation(codec.kind, &scaler, v.f, 16, &low, &high);
+        if (mean != (double)v.f) fail_msg("bf16: E Q(%a) = %a", (double)v.f, mean);
+        assert_true(fabs(low) <= fabs((double)v.f) && fabs((double)v.f) <= fabs(high));
+        assert_true(fabs(high) - fabs(low) <= fmax(fabs((double)v.f), FLT_MIN) * 0x1p-7);
+    }
+    for (uint32_t nan = 0x7F800001u; nan < 0x80000000u; nan = nan * 2 - 0x7F800000u)
+        for (uint32_t r = 0; r < 0xFFFF0000u; r += 0xFFFFu) {
+            const dk_bits32 v = {.u = nan};
+            assert_true(isnan(dk_codec_value(codec.kind, &scaler, dk_codec_quantize(codec.kind, &scaler, v.f, r))));
+        }
+}
+
+/* Natural dithering takes the two neighbours among 0, 2^(1-s), .., 1 times the scale, and E Q(x) = x up to float32. */
+static void test_natural_dither_rounding(void **state)
+{
+    static const float scales[] = {1.0f, 3.7f, 1e-10f, 1e20f, 0x1p-100f, 0x1.8p-101f, 0x1p-126f, 0x1p127f, 0x1.fp127f};
+    uint64_t random = 13;
+    (void)state;
+    for (int s = 1; s <= 100; s += s < 10 ? 1 : 30)
+        for (size_t n = 0; n < sizeof scales / sizeof *scales; n++)
+            for (int i = 0; i < 60; i++) {
+                const dk_codec codec = {.kind = DK_CODEC_natural_dither, .levels = s};
+                const dk_scaler scaler = dk_codec_scaler(codec.kind, &codec, scales[n]);
+                const double nu = (double)scales[n], lowest = exp2(1 - s);
+                const float v = i < 30 ? (float)(random_uniform(&random) * nu) : -scales[n] * (float)exp2(-i / 3.0 + 10);
+                double low, high;
+                const double mean = exact_expectation(codec.kind, &scaler, v, 32, &low, &high);
+                const double at = fabs((double)v) / nu, below = at < lowest ? 0 : exp2(floor(log2(at)));
+                const double gap = nu * (at < lowest ? lowest : below);
+                if (!(fabs(mean - (double)v) <= fabs((double)v) * 0x1p-21 + gap * 0x1.001p-24 + 0x1p-149))
+                    fail_msg("natural dither s=%d scale=%a: E Q(%a) = %a", s, nu, (double)v, mean);
+                if (!(fabs(high) - fabs(low) <= gap * (1 + 0x1p-21) + 0x1p-148 && fabs(high) <= nu * (1 + 0x1p-22)))
+                    fail_msg("natural dither s=%d scale=%a: Q(%a) is %a or %a", s, nu, (double)v, low, high);
+            }
+}
+
 /* ---- many draws: mean, variance, variance of the squared error, independence ---- */
 
 enum { WORKERS = 64, ROUNDS = 64, DRAWS = WORKERS * ROUNDS, D_MAX = 128 };
@@ -145,6 +194,33 @@ static void truth_natural(truth *t, const rig *r, const double *x)
     }
 }
 
+/* The levels 0, 2^(1-s), .., 1 times the scale: V = sum unit^2 f (1 - f) with `unit` the distance of the neighbours */
+static void truth_natural_dither(truth *t, const rig *r, const double *x)
+{
+    const dk_layout *y = &r->k.layout;
+    for (int c = 0; c < y->d; c++) {
+        dk_bits32 scale;
+        scale.u = r->k.messages[c / y->block];
+        const double nu = (double)scale.f, lowest = exp2(1 - r->k.codec.levels);
+        const double at = nu > 0 ? fmin(fabs((double)(float)x[c]) / nu, 1) : 0;
+        const double unit = at < lowest ? lowest : fmin(exp2(floor(log2(at))), 1);
+        const double f = at < lowest ? at / lowest : at / unit - 1;
+        t->rounding[c] = fabs(x[c]) * 0x1p-21 + nu * unit * 0x1p-24;
+        truth_two_values(t, c, nu * unit, f, 0x1p-19);
+    }
+}
+
+/* Neighbours with 7 bits of mantissa: V = sum ulp^2 f (1 - f) */
+static void truth_bf16(truth *t, const rig *r, const double *x)
+{
+    for (int c = 0; c < r->k.d; c++) {
+        int e = 0;
+        const double v = fabs((double)(float)x[c]), m = frexp(v, &e), ulp = v > 0 ? ldexp(1, e - 8) : 0;
+        truth_two_values(t, c, ulp, 256 * m - floor(256 * m), 0x1p-15);
+        t->rounding[c] = fabs(x[c]) * 0x1p-23;
+    }
+}
+
 /* V = (d/r - 1) ||x||^2; sums over a sample without replacement have variance r (1 - r/d) S^2. */
 static void truth_randk(truth *t, const rig *r, const double *x)
 {
@@ -170,6 +246,9 @@ static int truth_make(truth *t, const rig *r, const double *x)
     memcpy(t->mean, x, (size_t)r->k.d * sizeof *x);
     switch (r->k.codec.kind) {
     case DK_CODEC_dither: truth_dither(t, r, x); return 1;
+    case DK_CODEC_kbit: truth_dither(t, r, x); return 1;
+    case DK_CODEC_natural_dither: truth_natural_dither(t, r, x); return 1;
+    case DK_CODEC_bf16: truth_bf16(t, r, x); return 1;
     case DK_CODEC_natural: truth_natural(t, r, x); return 1;
     case DK_CODEC_randk: truth_randk(t, r, x); return 1;
     case DK_CODEC_identity: return 1;
@@ -450,6 +529,11 @@ static void test_omega_formulas(void **state)
     const dk_codec randk = {.kind = DK_CODEC_randk, .keep = 7};
     assert_true(dither_codec_omega(&identity, 100, 0) == 0);
     assert_true(dither_codec_omega(&natural, 100, 0) == 0.125);
+    /* 1/8 + q min(1, q) with q = d^(1/min(p, 2)) 2^(1-s): 16/8 = 2, 16/64 = 1/4, 256/2^9 = 1/2 */
+    const dk_codec nd[] = {{.kind = DK_CODEC_natural_dither, .levels = 4, .norm = 2},
+                           {.kind = DK_CODEC_natural_dither, .levels = 7}, {.kind = DK_CODEC_natural_dither, .levels = 10, .norm = 1}};
+    assert_true(dither_codec_omega(&nd[0], 256, 0) == 2.125 && dither_codec_omega(&nd[1], 256, 0) == 0.1875);
+    assert_true(dither_codec_omega(&nd[2], 256, 0) == 0.375);
     assert_true(dither_codec_omega(&randk, 70, 0) == 9);
 }
 
@@ -872,7 +956,8 @@ static void test_not_finite_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dither_rounding), cmocka_unit_test(test_natural_rounding), cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_dither_rounding), cmocka_unit_test(test_natural_rounding),
+        cmocka_unit_test(test_bf16_rounding), cmocka_unit_test(test_natural_dither_rounding), cmocka_unit_test(test_moments),
         cmocka_unit_test(test_omega_is_a_bound), cmocka_unit_test(test_omega_is_attained),
         cmocka_unit_test(test_omega_formulas), cmocka_unit_test(test_randk_inclusion),
         cmocka_unit_test(test_randk_pairs), cmocka_unit_test(test_randk_distinct), cmocka_unit_test(test_words), cmocka_unit_test(test_scales),

@@ -84,7 +84,7 @@ static inline void check_z(const char *what, double z)
 typedef struct rig {
     dk_device device;
     dk_rank k;
-    void *memory[10];
+    void *memory[16];
     int used;
 } rig;
 
@@ -111,6 +111,12 @@ static inline void rig_open(rig *r, const dk_codec *codec, int64_t d, int64_t bl
     k->h_mean = rig_alloc(r, vector);
     k->sum = rig_alloc(r, vector);
     k->messages = rig_alloc(r, (size_t)(workers * k->layout.message_words) * 4);
+    if (k->layout.variable) {
+        k->symbols = rig_alloc(r, (size_t)(count * k->stride) * 2);
+        k->pieces = rig_alloc(r, (size_t)(count * k->layout.tiles * k->layout.tile_words) * 4);
+        k->piece_bytes = rig_alloc(r, (size_t)(count * k->layout.tiles) * 4);
+        k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
+    }
     k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8);
     k->tile_norm = rig_alloc(r, (size_t)(k->layout.tiles + 1) * 8);
     k->bad = rig_alloc(r, 8);
@@ -177,13 +183,17 @@ static inline void each_variant(int64_t d, const int *levels, const int64_t *blo
     static const int norms[] = {0, 1, 2};
     for (int kind = 0; kind < DK_CODEC_COUNT; kind++) {
         variant v = {.codec = {.kind = kind, .levels = 1}};
-        if (kind == DK_CODEC_dither) {
+        if (dither_codec_takes(kind, "levels")) {
+            const int most = kind == DK_CODEC_natural_dither ? 100 : 32767;
             for (int p = 0; p < 3; p++)
-                for (const int *s = levels; *s; s++)
+                for (const int *s = levels; *s && *s <= most; s++)
                     for (const int64_t *b = blocks; *b >= 0; b++) {
                         v.codec.norm = norms[p], v.codec.levels = *s, v.block = *b;
                         visit(&v, d);
                     }
+        } else if (kind == DK_CODEC_kbit) {
+            for (v.codec.levels = 1; v.codec.levels <= 1 << 14; v.codec.levels *= 8)
+                for (const int64_t *b = blocks; *b >= 0; b++) v.block = *b, visit(&v, d);
         } else if (kind == DK_CODEC_randk) {
             for (v.codec.keep = 1; v.codec.keep < d; v.codec.keep = 3 * v.codec.keep + 1) visit(&v, d);
             v.codec.keep = d;

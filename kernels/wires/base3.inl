@@ -3,6 +3,7 @@
  * neighbouring symbols. */
 #define base3_SUMMARY "five ternary symbols a byte: 1.6 bits a coordinate (s = 1)"
 #define base3_SOURCE ""
+DK_FIXED_LENGTH(base3)
 
 HD int base3_fits(int64_t symbols) { return symbols == 3; }
 HD int64_t base3_bits(int64_t symbols, int bits, int64_t n) { return (void)symbols, (void)bits, (n + 4) / 5 * 8; }

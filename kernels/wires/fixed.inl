@@ -2,6 +2,7 @@
  * on its own. 32 symbols fill exactly b words: each group of 32 is packed by itself. */
 #define fixed_SUMMARY "fixed width: ceil(log2(2s+1)) bits a coordinate"
 #define fixed_SOURCE ""
+DK_FIXED_LENGTH(fixed)
 
 HD int fixed_fits(int64_t symbols) { return symbols > 0 && symbols <= 65536; }
 HD int64_t fixed_bits(int64_t symbols, int bits, int64_t n) { return (void)symbols, n * bits; }

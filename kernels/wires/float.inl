@@ -3,6 +3,7 @@
  * travel like this. The body writes the values itself (encode.inl, decode.inl): there are no symbols to pack. */
 #define float_SUMMARY "the values themselves: 32 bits a coordinate (64 for identity in f64)"
 #define float_SOURCE ""
+DK_FIXED_LENGTH(float)
 
 HD int float_fits(int64_t symbols) { return (void)symbols, 1; }
 HD int64_t float_bits(int64_t symbols, int bits, int64_t n) { return (void)symbols, (void)bits, n * 32; }

@@ -3,7 +3,8 @@
 static dither_status allgather(dither_comm *comm, const dk_rank *rank, dither_error *error)
 {
     (void)error;
-    comm->bytes_handed += (uint64_t)rank->count * (uint64_t)rank->layout.message_words * 4;
+    if (!rank->layout.variable) /* else the device counts: dither_rank_sent */
+        comm->bytes_handed += (uint64_t)rank->count * (uint64_t)rank->layout.message_words * 4;
     return DITHER_OK;
 }
 
