@@ -154,6 +154,7 @@ typedef struct dk_device {
     void (*close)(void *context);
 } dk_device;
 
+/* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */
 int dk_device_open_cpu(dk_device *out, int threads);
 /* 0, or a code; *why is then a sentence in static storage. */
 int dk_device_open_cuda(dk_device *out, int ordinal, const char **why);

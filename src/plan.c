@@ -9,6 +9,11 @@ int64_t dither_plan_worker_row(const dither_plan *p, int worker)
     return (int64_t)((__int128)p->rows * worker / p->workers);
 }
 
+int dither_plan_rank_worker(const dither_plan *p, int ranks, int rank)
+{
+    return (int)((int64_t)p->workers * rank / ranks);
+}
+
 double dither_plan_gamma(const dither_plan *p, int64_t k)
 {
     switch (p->schedule) {

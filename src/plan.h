@@ -43,6 +43,9 @@ void dither_plan_free(dither_plan *plan);
 /* First row of worker i: floor(N i / n). */
 int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
 
+/* First worker of rank r: floor(n r / R). */
+int dither_plan_rank_worker(const dither_plan *plan, int ranks, int rank);
+
 /* gamma of iteration k */
 double dither_plan_gamma(const dither_plan *plan, int64_t k);
 

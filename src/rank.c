@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 dither_status dither_rank_check(const dither_rank *rank, int code, const char *what, dither_error *error)
 {
@@ -11,9 +12,10 @@ dither_status dither_rank_check(const dither_rank *rank, int code, const char *w
 }
 
 /* auto: a GPU when one is there. */
-static dither_status open_device(dither_rank *r, const dither_options *o, dither_error *error)
+static dither_status open_device(dither_rank *r, const dither_options *o, int neighbours, dither_error *error)
 {
     const char *why = NULL;
+    const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN), share = cores > neighbours ? cores / neighbours : 1;
     dither_status status = DITHER_OK;
     if (strcmp(o->device, "cpu")) {
         if (dk_device_open_cuda(&r->device, 0, &why) == 0) {
@@ -22,9 +24,9 @@ static dither_status open_device(dither_rank *r, const dither_options *o, dither
         }
         if (!strcmp(o->device, "cuda")) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
     }
-    if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : 0))
+    if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : -share))
         FAIL(DITHER_INTERNAL, "out of memory");
-    r->device_open = 1;
+    r->device_open = r->on_host = 1;
 out:
     return status;
 }
@@ -216,14 +218,15 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
 }
 
-dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, dither_error *error)
+dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, int neighbours,
+                               dither_error *error)
 {
     dither_status status = DITHER_OK;
     shard s = {0};
     arena a = {0};
     *out = (dither_rank){0};
     describe(&out->k, p, first, count);
-    TRY(open_device(out, p->options, error));
+    TRY(open_device(out, p->options, neighbours, error));
     TRY(shard_make(&s, p, first, count, error));
     out->k.rows = s.rows;
     TRY(upload_shard(out, p, &s, error));

@@ -26,6 +26,12 @@ void cli_report_print(const dither_result *result, const char *status)
     printf("  iterations   %" PRId64 ", %.4g epochs, %s\n", result->iterations, result->last.epochs, seconds);
     print_optimality(result);
     printf("  sent         %s a worker, %s on the wire\n", bits, bytes);
+    if (result->ranks > 1) {
+        cli_format_quantity(result->sent_bytes, "B", bytes);
+        printf("  ranks        %" PRId64 ", the busiest sent %s", result->ranks, bytes);
+        cli_format_quantity(result->received_bytes, "B", bytes);
+        printf(" and received %s\n", bytes);
+    }
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "\n", result->state_hash);
 }
