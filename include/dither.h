@@ -139,7 +139,7 @@ typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
     const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
-    const char *comm; /* "local", "mpi" */
+    const char *comm, *aggregate; /* "local", "mpi"; "allgather", "allreduce" */
     int64_t rows, features, workers, ranks, iterations;
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */

@@ -96,10 +96,14 @@ BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk
     dk_philox_fill(k->seed, sub, first, (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), random);
 }
 
+/* What `level` steps of a scale that all workers share stand for. Without the rounding to float32 of
+ * dk_codec_value, so that the value of a sum is the sum of the values: h stays the mean of the h_i. */
+HD REAL FN(shared_value)(const dk_scaler *s, int64_t level) { return (REAL)level * (REAL)s->unit * (REAL)s->post; }
+
 /* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h, with_values are constants
  * where this is inlined; `values` is the payload of the float wire. */
-BODY void FN(encode_coordinates)(int kind, const int with_h, const int with_values, const dk_tile *t, int m,
-                                 REAL alpha, const dk_scaler *scaler, const float *DK_RESTRICT delta,
+BODY void FN(encode_coordinates)(int kind, const int with_h, const int with_values, const int shared,
+                                 const dk_tile *t, int m, REAL alpha, const dk_scaler *scaler, const float *DK_RESTRICT delta,
                                  const uint32_t *DK_RESTRICT random, dk_symbol *DK_RESTRICT symbol,
                                  REAL *DK_RESTRICT h, uint32_t *DK_RESTRICT values)
 {
@@ -108,7 +112,7 @@ BODY void FN(encode_coordinates)(int kind, const int with_h, const int with_valu
         const uint32_t code = dk_codec_quantize(kind, &s, delta[c], random[c]);
         const float q = dk_codec_value(kind, &s, code);
         symbol[c] = (dk_symbol)code;
-        if (with_h) h[c] += alpha * (REAL)q;
+        if (with_h) h[c] += alpha * (shared ? FN(shared_value)(&s, (int64_t)code - s.levels) : (REAL)q);
         if (with_values) {
             dk_bits32 bits;
             bits.f = q;
@@ -123,17 +127,19 @@ BODY void FN(encode_quantize)(int kind, const dk_rank *k, const dk_round *r, int
     REAL *h = (REAL *)k->h + w * k->stride + t->lo;
     const REAL alpha = (REAL)r->alpha;
     const uint32_t *random = l->random + (t->lo & 3);
-    if (values && k->memory)
-        FN(encode_coordinates)(kind, 1, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, values);
+    if (k->shared && k->memory)
+        FN(encode_coordinates)(kind, 1, 0, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, 0);
+    else if (values && k->memory)
+        FN(encode_coordinates)(kind, 1, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, values);
     else if (values)
-        FN(encode_coordinates)(kind, 0, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, values);
+        FN(encode_coordinates)(kind, 0, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, values);
     else if (k->memory)
-        FN(encode_coordinates)(kind, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, 0);
+        FN(encode_coordinates)(kind, 1, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h, 0);
     else
-        FN(encode_coordinates)(kind, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, 0);
+        FN(encode_coordinates)(kind, 0, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0, 0);
 }
 
-/* One tile of worker w, whose scales are in the message already when a block is several tiles. */
+/* One tile of worker w. The scales are there already when all workers share them or a block is several tiles. */
 BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int w, int64_t tile)
 {
     TILE_LOCAL FN(dk_encode_local) l;
@@ -143,12 +149,12 @@ BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int 
     uint32_t *message = k->messages + (k->first + w) * y->message_words;
     uint32_t *payload = message + t.word;
     FN(encode_delta)(k, w, &t, l.delta);
-    if (stat != DK_STAT_NONE && y->tiles_per_block == 1) {
+    if (stat != DK_STAT_NONE && y->tiles_per_block == 1 && !k->shared) {
         FN(encode_scales)(kind, stat, k, &t, message, &l);
     } else {
         EACH(b, t.blocks)
             dk_bits32 scale;
-            scale.u = stat != DK_STAT_NONE ? message[t.block + b] : 0;
+            scale.u = k->shared ? k->shared[t.block + b] : (stat != DK_STAT_NONE ? message[t.block + b] : 0);
             l.scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
         EACH_END
     }

@@ -38,6 +38,10 @@ BODY void FN(decode_tile)(const dk_rank *k, const dk_tile *t, REAL *acc, dk_symb
         EACH_END
         return;
     }
+    if (k->shared) {
+        FN(decode_lanes)(k, t, m, acc, scaler);
+        return;
+    }
     EACH(i, t->n)
         acc[i] = 0;
     EACH_END

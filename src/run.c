@@ -2,7 +2,7 @@
  *
  *   work       every worker: g_i from a batch, the message Q(g_i - h_i), h_i += alpha Q(g_i - h_i)
  *   refresh    if the shared coin falls (L-SVRG): tables and mu_i at x^k; full gradients: in every iteration
- *   gather     all messages to all ranks
+ *   exchange   all messages to all ranks, or their sum
  *   step       g = h + mean of messages, h += alpha mean, x = prox(x - gamma g)
  */
 #include <math.h>
@@ -58,6 +58,25 @@ static dither_status renew_snapshot(run *r, int64_t k, dither_error *error)
     return DITHER_OK;
 }
 
+/* Gradients, messages, and those to all ranks: gathered, or summed as integers on a scale that all share. */
+static dither_status exchange(run *r, const dk_round *round, int gradient, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_rank *k = &r->rank.k;
+    const dk_device *v = &r->rank.device;
+    if (r->plan.aggregate == DITHER_ALLREDUCE) {
+        TRY_DEVICE(&r->rank, v->work(v->context, k, round, gradient | DK_SCALES), "scales");
+        TRY(dither_aggregate_scales(&r->aggregate, &r->rank, error));
+        TRY_DEVICE(&r->rank, v->work(v->context, k, round, DK_ENCODE), "encoding");
+        TRY(dither_aggregate_sum(&r->aggregate, &r->rank, error));
+    } else {
+        TRY_DEVICE(&r->rank, v->work(v->context, k, round, gradient | DK_ENCODE), "encoding");
+        TRY(dither_aggregate_gather(&r->aggregate, &r->rank, error));
+    }
+out:
+    return status;
+}
+
 static dither_status iterate(run *r, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -67,13 +86,12 @@ static dither_status iterate(run *r, dither_error *error)
     const dk_round round = {.iteration = r->iteration, .gamma = dither_plan_gamma(p, r->iteration), .alpha = p->alpha};
     if (p->estimator == DITHER_FULL) {
         TRY(refresh(r, 0, error));
-        TRY_DEVICE(&r->rank, v->work(v->context, k, &round, DK_GRADIENT_DENSE | DK_ENCODE), "encoding");
+        TRY(exchange(r, &round, DK_GRADIENT_DENSE, error));
     } else {
-        TRY_DEVICE(&r->rank, v->work(v->context, k, &round, DK_GRADIENT_SAMPLED | DK_ENCODE), "encoding");
+        TRY(exchange(r, &round, DK_GRADIENT_SAMPLED, error));
         r->gradients += (double)p->workers * p->batch;
         TRY(renew_snapshot(r, r->iteration, error));
     }
-    TRY(dither_aggregate_gather(&r->aggregate, &r->rank, error));
     TRY_DEVICE(&r->rank, v->step(v->context, k, &round), "step");
     r->iteration++;
 out:
@@ -118,7 +136,8 @@ static dither_status trace_point(run *r, dither_observer observer, void *user, d
     dither_point *t = &r->point;
     t->iteration = r->iteration;
     t->epochs = r->gradients / (double)p->rows;
-    t->uplink_bits = (double)r->iteration * (double)r->rank.k.layout.bits;
+    t->uplink_bits = p->aggregate == DITHER_ALLGATHER ? (double)r->iteration * (double)r->rank.k.layout.bits
+                                                      : 8 * r->aggregate.worker_bytes;
     t->wire_bytes = r->aggregate.worker_bytes;
     t->seconds = r->trained;
     TRY(dither_evaluate(&r->evaluator, &r->rank, dither_plan_gamma(p, r->iteration), t, error));
@@ -287,7 +306,7 @@ static dither_status set_up_rank(run *r, const dither_data *data, const dither_o
 {
     dither_status status = DITHER_OK;
     dither_comm *comm = r->comm;
-    TRY(dither_plan_make(data, options, &r->plan, error));
+    TRY(dither_plan_make(data, options, comm->ranks, &r->plan, error));
     if (r->plan.workers < comm->ranks)
         FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", r->plan.workers,
              comm->ranks);

@@ -156,6 +156,65 @@ class SameBits(Case):
         self.assertEqual(models[0], models[1])
 
 
+class AllReduce(Case):
+    """Messages summed as integers on one scale: exact, so the same for any number of ranks and threads."""
+
+    def test_same_bits(self):
+        for i, words in enumerate((["--levels", "1"], ["--levels", "5", "--block", "3"], ["--method", "qsgd"],
+                                   ["--method", "diana", "--estimator", "full"], ["--precision", "f32"],
+                                   ["--prox", "ball:0.3"], ["--levels", "32767", "--estimator", "saga"])):
+            self.check_same([2 + i % 3], self.small, "--aggregate", "allreduce", "--workers", "7", "--iterations", "40",
+                            *words)
+        for block in "0", "3000", "100":
+            self.check_same([3], self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20",
+                            "--block", block, "--l2", "0.1", "--levels", "3")
+        s, _ = self.train(0, self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20", "--l2", "0.1",
+                          "--threads", "1")
+        t, _ = self.train(0, self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20", "--l2", "0.1",
+                          "--threads", "3")
+        self.assertEqual(s["state_hash"], t["state_hash"])
+
+    def test_converges(self):
+        """Linearly, far below the level where memories that drift from their mean would stop it."""
+        for levels in "1", "7":
+            s, _ = self.train(0, MUSHROOMS, "--aggregate", "allreduce", "--levels", levels, "--l2", "0.05",
+                              "--target-gap", "1e-20", "--epochs", "3000")
+            self.assertEqual(s["stop"], "target-gap")
+
+    def test_omega(self):
+        """The variance bound of a block of n d coordinates."""
+        s, _ = self.train(0, MUSHROOMS, "--aggregate", "allreduce", "--levels", "3", "--workers", "7", "--iterations",
+                          "1", "--reference", "none")
+        self.assertAlmostEqual(s["omega"], ((1 + (7 * 112 - 1) / 9) ** 0.5 - 1) / 2, places=12)
+        self.assertAlmostEqual(s["alpha"], 1 / (1 + s["omega"]), places=12)
+
+    def test_bytes(self):
+        """Base 15 for n = 7: 16 digits in 64 bits, so 7 words and a scale; no more with more workers a rank."""
+        for ranks in 1, 2, 3:
+            s, _ = self.train(ranks, MUSHROOMS, "--aggregate", "allreduce", "--workers", "7", "--iterations", "50",
+                              "--reference", "none")
+            self.assertEqual(s["wire_bytes"], 50 * (7 * 8 + 4))
+            self.assertEqual(s["sent_bytes"], 50 * (7 * 8 + 4) if ranks > 1 else 0)
+            self.assertEqual(s["received_bytes"], s["sent_bytes"])
+
+    def test_auto(self):
+        """Gathering costs (n - 1) messages, summing two words' worth: the more workers, the more it gains."""
+        for workers, expected in ("2", "allgather"), ("12", "allreduce"):
+            s, _ = self.train(0, MUSHROOMS, "--aggregate", "auto", "--workers", workers, "--iterations", "1",
+                              "--reference", "none")
+            self.assertEqual(s["aggregate"], expected)
+
+    def test_refused(self):
+        for words in (["--codec", "natural"], ["--norm", "2"], ["--wire", "fixed"]):
+            done = self.run_ranks(0, "train", self.small, "--aggregate", "allreduce", *words)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--aggregate allreduce needs", done.stderr)
+
+    def test_divergence(self):
+        done = self.run_ranks(2, "train", self.small, "--aggregate", "allreduce", "--gamma", "1e300")
+        self.check_ended(done, 4, "diverged")
+
+
 class Traffic(Case):
     def test_bytes(self):
         """Every worker's message goes to every rank once: 2 bits a coordinate and a norm, on words."""

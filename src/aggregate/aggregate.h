@@ -9,7 +9,7 @@
 typedef struct dither_aggregate {
     dither_comm *comm;   /* not owned */
     size_t *bytes;       /* comm->ranks: of the messages of each rank's workers */
-    void *staging;       /* the messages on the host, when the device's memory is another; or NULL */
+    void *staging;       /* messages, or scales and sums, on the host, when the device's memory is another; or NULL */
     double worker_bytes; /* so far, of one worker, as if it had a rank of its own */
 } dither_aggregate;
 
@@ -17,6 +17,10 @@ dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, co
                                     const dither_rank *rank, dither_error *error);
 /* All workers' messages, in their order, on every rank: rank->k.messages. */
 dither_status dither_aggregate_gather(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
+/* The largest scales of all ranks: rank->k.shared. */
+dither_status dither_aggregate_scales(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
+/* The sum of all ranks' integers: rank->k.lane_words. */
+dither_status dither_aggregate_sum(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
 void dither_aggregate_close(dither_aggregate *aggregate);
 
 #endif

@@ -17,8 +17,8 @@ void cli_report_print(const dither_result *result, const char *status)
     cli_format_quantity(result->last.uplink_bits, "bit", bits);
     cli_format_quantity(result->last.wire_bytes, "B", bytes);
     cli_format_duration(result->last.seconds, seconds);
-    printf("%s: %s estimator, %s codec, %s wire, on %s\n", result->method, result->estimator, result->codec,
-           result->wire, result->device);
+    printf("%s: %s estimator, %s codec, %s wire, %s, on %s\n", result->method, result->estimator, result->codec,
+           result->wire, result->aggregate, result->device);
     printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, n = %" PRId64 " workers\n", result->loss,
            result->rows, result->features, result->workers);
     printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);

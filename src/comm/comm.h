@@ -5,6 +5,9 @@
 
 #include "error.h"
 
+/* Reductions whose result does not depend on the order: the largest, and integer sums. Never a float sum. */
+enum dither_reduction { DITHER_MAX_U32, DITHER_SUM_U32, DITHER_SUM_U64 };
+
 struct dither_comm {
     const char *name; /* "local", "mpi" */
     int rank, ranks;
@@ -18,6 +21,8 @@ struct dither_comm {
      * afterwards. */
     dither_status (*allgather)(dither_comm *comm, void *data, const size_t *bytes, dither_error *error);
     dither_status (*broadcast)(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error);
+    /* data[e] := the reduction of all ranks' data[e] */
+    dither_status (*allreduce)(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error);
     /* Leave, in agreement with the others; or, with a status that they don't know of, end them. */
     void (*close)(dither_comm *comm, dither_status unknown);
 };

@@ -14,6 +14,12 @@ static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int 
     return DITHER_OK;
 }
 
+static dither_status allreduce(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error)
+{
+    (void)comm, (void)data, (void)count, (void)reduction, (void)error;
+    return DITHER_OK;
+}
+
 static void close_comm(dither_comm *comm, dither_status unknown) { (void)comm, (void)unknown; }
 
 dither_status dither_comm_local(dither_comm **out, dither_error *error)
@@ -22,7 +28,7 @@ dither_status dither_comm_local(dither_comm **out, dither_error *error)
     dither_comm *comm = NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "local", .ranks = 1, .neighbours = 1,
-                          .allgather = allgather, .broadcast = broadcast, .close = close_comm};
+                          .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
     TRY_ALLOC(comm->words, 1);
     *out = comm;
     return DITHER_OK;

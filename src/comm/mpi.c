@@ -54,6 +54,21 @@ out:
     return status;
 }
 
+static dither_status allreduce(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const mpi_context *c = comm->context;
+    const MPI_Datatype type = reduction == DITHER_SUM_U64 ? MPI_UINT64_T : MPI_UINT32_T;
+    const size_t most = (size_t)1 << 28, bytes = reduction == DITHER_SUM_U64 ? 8 : 4;
+    for (size_t at = 0; at < count; at += most) {
+        const size_t piece = count - at < most ? count - at : most;
+        TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * bytes, (int)piece, type,
+                              reduction == DITHER_MAX_U32 ? MPI_MAX : MPI_SUM, c->ranks), "all-reduce");
+    }
+out:
+    return status;
+}
+
 static void close_comm(dither_comm *comm, dither_status unknown)
 {
     mpi_context *c = comm->context;
@@ -103,7 +118,7 @@ dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *err
     c->ranks = MPI_COMM_NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "mpi", .ranks = 1, .context = c,
-                          .allgather = allgather, .broadcast = broadcast, .close = close_comm};
+                          .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
     TRY_MPI(MPI_Initialized(&before), "start");
     if (!before) TRY_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start");
     c->initialized = !before;
