@@ -59,6 +59,13 @@ feature_define(ZLIB "zlib" ZLIB_FOUND "reads .gz files" "zlib1g-dev" ZLIB ZLIB::
 feature_define(BZIP2 "bzip2" BZIP2_FOUND "reads .bz2 files" "libbz2-dev" BZip2 BZip2::BZip2)
 feature_define(LZMA "liblzma" LIBLZMA_FOUND "reads .xz files" "liblzma-dev" LibLZMA LibLZMA::LibLZMA)
 
+set(MPI_C_FOUND FALSE)
+if(DITHER_MPI)
+  find_package(MPI COMPONENTS C QUIET)
+endif()
+feature_define(MPI "MPI" MPI_C_FOUND "ranks under mpirun and srun" "libopenmpi-dev or libmpich-dev"
+               "MPI COMPONENTS C" MPI::MPI_C)
+
 set(DITHER_CUDA_FOUND FALSE)
 if(DITHER_CUDA)
   set(asked_architectures "${CMAKE_CUDA_ARCHITECTURES}")
@@ -97,10 +104,8 @@ set(blas_found FALSE)
 if(CBLAS_INCLUDE_DIR AND CBLAS_LIBRARY)
   set(blas_found TRUE)
 endif()
-find_package(MPI COMPONENTS C QUIET)
 summary_line("cuBLAS" "${cublas_found}" "dense matrix products on a GPU" "comes with the CUDA toolkit")
 summary_line("NCCL" "${nccl_found}" "messages between GPUs" "libnccl-dev of the CUDA repository")
-summary_line("MPI" "${MPI_C_FOUND}" "messages between processes" "libopenmpi-dev")
 summary_line("BLAS" "${blas_found}" "dense matrix products on the CPU" "libopenblas-dev")
 
 if(DITHER_TESTS)

@@ -96,6 +96,25 @@ DITHER_API int64_t dither_data_features(const dither_data *data);
 DITHER_API int64_t dither_data_nonzeros(const dither_data *data);
 DITHER_API void dither_data_free(dither_data *data);
 
+/* ---- ranks: processes that share the workers of a run ---- */
+
+/* Without one, or with NULL for it, a run has one rank that hosts all n workers. Under mpirun or srun every process
+ * is a rank and hosts a contiguous range of them; the result is the same to the last bit. */
+typedef struct dither_comm dither_comm;
+
+/* The communicator that the option `comm` names; `options` NULL: auto. Starts MPI unless the program has. With MPI,
+ * this and the functions below that say so are collective: every rank calls them. DITHER_DEVICE when a launcher
+ * started several ranks and this build can't join them. */
+DITHER_API dither_status dither_comm_open(const dither_options *options, dither_comm **out, dither_error *error);
+DITHER_API int dither_comm_rank(const dither_comm *comm);  /* 0 for NULL */
+DITHER_API int dither_comm_ranks(const dither_comm *comm); /* 1 for NULL */
+/* Collective: the status and message of the first rank whose `mine` is not DITHER_OK, on all ranks. */
+DITHER_API dither_status dither_comm_agree(dither_comm *comm, dither_status mine, dither_error *error);
+/* Is it this rank's task to report a failure? Rank 0's, when all know of it; otherwise that of the rank that failed. */
+DITHER_API int dither_comm_speaks(const dither_comm *comm);
+/* Collective. After a failure that only this rank knows of, ends all ranks, with `status` as their exit code. */
+DITHER_API void dither_comm_free(dither_comm *comm, dither_status status);
+
 /* ---- training ---- */
 
 /* One row of a trace. Bits and bytes are per worker and cumulative; what is not known is NaN. */
@@ -103,7 +122,8 @@ typedef struct dither_point {
     int64_t iteration;
     double epochs;      /* gradient evaluations of all workers, snapshot refreshes included, over N */
     double uplink_bits; /* a worker's messages as coded: payload, norms and headers */
-    double wire_bytes;  /* the same messages as handed to the communicator, padding included */
+    double wire_bytes;  /* the same messages as a worker on a rank of its own hands them to the communicator: padding
+                           included, the same for any number of ranks */
     double seconds;     /* since the first iteration, evaluations for the trace left out */
     double loss;        /* P(x) = f(x) + R(x) */
     double gap;         /* P(x) - P(x*), computed without cancellation */
@@ -111,14 +131,17 @@ typedef struct dither_point {
     double grad_norm;   /* ||grad f(x)||, with a prox the norm of the gradient mapping */
 } dither_point;
 
-/* Called after each evaluation, on the calling thread. Non-zero ends the run after this point ("observer"). */
+/* Called after each evaluation, on the calling thread, on every rank. Non-zero on one of them ends the run after this
+ * point ("observer"). */
 typedef int (*dither_observer)(void *user, const dither_point *point);
 
 typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
     const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
-    int64_t rows, features, workers, iterations;
+    const char *comm, *aggregate; /* "local", "mpi"; "allgather", "allreduce" */
+    int64_t rows, features, workers, ranks, iterations;
+    double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
     double certificate;      /* bound on P(reference) - P*, NaN when mu = 0 */
     double gamma, alpha;     /* gamma of the first iteration */
@@ -135,6 +158,10 @@ typedef struct dither_result {
 DITHER_API dither_status dither_train(const dither_data *data, const dither_options *options,
                                       dither_observer observer, void *user, dither_result **out,
                                       dither_error *error);
+/* The same on the ranks of `comm`, collective; all have the same data and options. Every rank gets the result. */
+DITHER_API dither_status dither_train_ranks(dither_comm *comm, const dither_data *data, const dither_options *options,
+                                            dither_observer observer, void *user, dither_result **out,
+                                            dither_error *error);
 DITHER_API void dither_result_free(dither_result *result);
 
 /* ---- the reference optimum ---- */

@@ -2,4 +2,5 @@
 #include "ball.inl"
 #include "encode.inl"
 #include "gradient.inl"
+#include "reduce.inl"
 #include "step.inl"

@@ -97,9 +97,13 @@ BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk
     dk_philox_fill(k->seed, sub, first, (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), random);
 }
 
-/* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h is a constant where this is
- * inlined. */
-BODY void FN(encode_coordinates)(int kind, const int with_h, const dk_tile *t, int m, REAL alpha,
+/* What `level` steps of a scale that all workers share stand for. Without the rounding to float32 of
+ * dk_codec_value, so that the value of a sum is the sum of the values: h stays the mean of the h_i. */
+HD REAL FN(shared_value)(const dk_scaler *s, int64_t level) { return (REAL)level * (REAL)s->unit * (REAL)s->post; }
+
+/* Symbols of the tile, and h_i += alpha q with q as the receiver decodes it. with_h and shared are constants
+ * where this is inlined. */
+BODY void FN(encode_coordinates)(int kind, const int with_h, const int shared, const dk_tile *t, int m, REAL alpha,
                                  const dk_scaler *scaler, const float *DK_RESTRICT delta,
                                  const uint32_t *DK_RESTRICT random, dk_symbol *DK_RESTRICT symbol,
                                  REAL *DK_RESTRICT h)
@@ -108,7 +112,8 @@ BODY void FN(encode_coordinates)(int kind, const int with_h, const dk_tile *t, i
         const int c = b * m + i;
         const uint32_t code = dk_codec_quantize(kind, &s, delta[c], random[c]);
         symbol[c] = (dk_symbol)code;
-        if (with_h) h[c] += alpha * (REAL)dk_codec_value(kind, &s, code);
+        if (with_h)
+            h[c] += alpha * (shared ? FN(shared_value)(&s, (int64_t)code - s.levels) : (REAL)dk_codec_value(kind, &s, code));
     EACH_IN_BLOCKS_END
 }
 
@@ -124,10 +129,12 @@ BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int 
         scale.u = k->layout.scale_words ? scales[t->block + b] : 0;
         l->scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
     EACH_END
-    if (k->memory)
-        FN(encode_coordinates)(kind, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h);
+    if (k->memory && k->shared)
+        FN(encode_coordinates)(kind, 1, 1, t, m, alpha, l->scaler, l->delta, random, l->symbol, h);
+    else if (k->memory)
+        FN(encode_coordinates)(kind, 1, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, h);
     else
-        FN(encode_coordinates)(kind, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0);
+        FN(encode_coordinates)(kind, 0, 0, t, m, alpha, l->scaler, l->delta, random, l->symbol, 0);
     if (!values) return;
     EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = l->scaler[b])
         dk_bits32 q;
@@ -136,7 +143,8 @@ BODY void FN(encode_symbols)(int kind, const dk_rank *k, const dk_round *r, int 
     EACH_IN_BLOCKS_END
 }
 
-/* One tile of worker w's symbols. The scales are in the message already when a block is several tiles. */
+/* One tile of worker w's symbols. The scales are there already when all workers share them or a block is several
+ * tiles. */
 BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
 {
     TILE_LOCAL FN(dk_encode_local) l;
@@ -146,13 +154,13 @@ BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t 
     uint32_t *message = k->messages + (k->first + w) * y->message_words, *payload = message + t.word;
     uint32_t *values = k->codec.wire == DK_WIRE_float ? payload : 0;
     FN(encode_delta)(k, w, &t, l.delta);
-    if (stat != DK_STAT_NONE && y->tiles_per_block == 1) FN(encode_scales)(stat, k, &t, message, &l);
+    if (stat != DK_STAT_NONE && y->tiles_per_block == 1 && !k->shared) FN(encode_scales)(stat, k, &t, message, &l);
     FN(encode_random)(k, r, w, &t, l.random);
     switch (k->codec.kind) {
 #define X(name) \
     case DK_CODEC_##name: \
         if (name##_FORM == DK_FORM_SYMBOLS) \
-            FN(encode_symbols)(DK_CODEC_##name, k, r, w, &t, m, message, &l, values); \
+            FN(encode_symbols)(DK_CODEC_##name, k, r, w, &t, m, k->shared ? k->shared : message, &l, values); \
         break;
         DITHER_CODECS(X)
 #undef X

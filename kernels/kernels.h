@@ -69,6 +69,20 @@ typedef struct dk_tile {
 /* Fill in a layout. real_bytes: 4 or 8, for DK_FORM_RAW. */
 void dk_layout_make(dk_layout *out, const dk_codec *codec, int64_t d, int64_t block, int real_bytes);
 
+/* ---- lanes: how sums of symbols share words ---- */
+
+typedef struct dk_digits {
+    uint64_t base;      /* of the digits: more than the largest sum, 2 s n */
+    int32_t shift;      /* base is 1 << shift; 0: any base */
+    int32_t per_word;   /* digits */
+    int32_t word_bytes; /* 4 or 8 */
+    int64_t words;
+    uint64_t power[40]; /* base^j of digit j */
+} dk_digits;
+
+/* The lanes with the fewest bytes for d sums of n symbols from 0 to 2 s. Non-zero when no word holds such a sum. */
+int dk_digits_make(dk_digits *out, int64_t levels, int64_t workers, int64_t d);
+
 /* ---- a rank ---- */
 
 /* "real" arrays hold double or float as `single` says. All pointers are the device's. Vectors of length d are
@@ -119,6 +133,10 @@ typedef struct dk_rank {
 
     double *block_stat;     /* count x layout.tiles: partial statistics of blocks of several tiles */
     void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER */
+    dk_digits lanes;         /* messages are summed as integers, not gathered, when `shared` is not NULL */
+    uint32_t *shared;       /* layout.blocks: one float32 scale for all workers */
+    uint32_t *sums;         /* d: sums of this rank's symbols */
+    void *lane_words;       /* lanes.words: the same packed; after the all-reduce those of all workers */
     double *tile_norm;      /* layout.tiles + 1: partial ||x||^2, for the ball; then their sum */
     int64_t *bad;           /* 0, or 1 + the first iteration whose x is not finite */
 
@@ -141,7 +159,8 @@ typedef struct dk_round {
 enum dk_stages {
     DK_GRADIENT_SAMPLED = 1, /* g_i from a drawn batch, into `gradient` */
     DK_GRADIENT_DENSE = 2,   /* g_i = mu_i + l2 x, into `gradient` */
-    DK_ENCODE = 4            /* g_i - h_i into a message; h_i */
+    DK_ENCODE = 4,           /* g_i - h_i into a message; h_i; with `shared` scales also the sum into lane_words */
+    DK_SCALES = 8            /* the largest scales of this rank's workers into `shared` */
 };
 
 /* Functions return 0, or a code that `explain` puts into words. Work on one device happens in the order of the
@@ -164,6 +183,7 @@ typedef struct dk_device {
     void (*close)(void *context);
 } dk_device;
 
+/* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */
 int dk_device_open_cpu(dk_device *out, int threads);
 /* 0, or a code; *why is then a sentence in static storage. */
 int dk_device_open_cuda(dk_device *out, int ordinal, const char **why);

@@ -72,3 +72,23 @@ void dk_layout_make(dk_layout *out, const dk_codec *codec, int64_t d, int64_t bl
     }
     *out = l;
 }
+
+/* Powers of two are unpacked by shifts, any other base by divisions: only where it saves bytes. */
+int dk_digits_make(dk_digits *out, int64_t levels, int64_t workers, int64_t d)
+{
+    const uint64_t top = 2 * (uint64_t)levels * (uint64_t)workers;
+    int64_t best = INT64_MAX;
+    if (levels > INT32_MAX || workers > INT32_MAX || top >= UINT32_MAX) return 1;
+    for (int form = 0; form < 4; form++) {
+        dk_digits l = {.word_bytes = form & 1 ? 8 : 4, .base = top + 1};
+        if (form < 2) l.shift = (int32_t)symbol_bits((int64_t)top + 1), l.base = (uint64_t)1 << l.shift;
+        const uint64_t most = form & 1 ? UINT64_MAX : UINT32_MAX;
+        uint64_t power = 1; /* wraps after the last digit only */
+        for (uint64_t all = most; all >= l.base - 1; all = (all - (l.base - 1)) / l.base, power *= l.base)
+            if (l.per_word < 40) l.power[l.per_word++] = power;
+        if (!l.per_word) continue;
+        l.words = (d + l.per_word - 1) / l.per_word;
+        if (l.words * l.word_bytes < best) *out = l, best = l.words * l.word_bytes;
+    }
+    return 0;
+}

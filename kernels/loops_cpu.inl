@@ -82,13 +82,57 @@ static void FN(encode_range)(const void *job, int64_t begin, int64_t end)
     }
 }
 
+enum { FN(SHARE) = 2048 }; /* blocks or words of a part */
+
+static void FN(scale_tile_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t tiles = j->k->layout.tiles;
+    for (int64_t e = begin; e < end; e++) FN(scale_tile)(j->k, (int)(e / tiles), e % tiles);
+}
+
+static void FN(sum_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t tile = begin; tile < end; tile++) FN(sum_tile)(j->k, tile);
+}
+
+static void FN(lanes_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t words = j->k->lanes.words, last = end * FN(SHARE) < words ? end * FN(SHARE) : words;
+    FN(pack_lanes)(j->k, begin * FN(SHARE), last);
+}
+
+/* The stages of messages that are summed as integers. */
+static void FN(work_shared)(const dk_cpu *cpu, const FN(job) *job)
+{
+    const dk_rank *k = job->k;
+    const dk_layout *y = &k->layout;
+    const int64_t all = k->count * y->tiles, units = k->count * k->d;
+    if (job->stages & DK_SCALES) {
+        if (y->tiles_per_block == 1) {
+            dk_cpu_share(cpu, units, all, FN(scale_tile_range), job);
+        } else {
+            dk_cpu_share(cpu, units, all, FN(statistic_range), job);
+            dk_cpu_share(cpu, all, k->count * y->blocks, FN(scale_range), job);
+        }
+        FN(share_scales)(k, 0, y->blocks);
+    }
+    if (!(job->stages & DK_ENCODE)) return;
+    dk_cpu_share(cpu, units, all, FN(encode_range), job);
+    dk_cpu_share(cpu, units, y->tiles, FN(sum_range), job);
+    dk_cpu_share(cpu, k->d, (k->lanes.words + FN(SHARE) - 1) / FN(SHARE), FN(lanes_range), job);
+}
+
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const dk_layout *y = &k->layout;
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
-    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE;
+    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE && !k->shared;
     const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
-    dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
+    if (stages != DK_ENCODE || !k->shared) dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
+    if (k->shared) FN(work_shared)(cpu, &job);
     if (!encode || together) return;
     if (y->scale_words > 0 && y->tiles_per_block > 1) {
         dk_cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);

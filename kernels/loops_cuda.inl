@@ -106,9 +106,53 @@ static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *
     return cudaGetLastError();
 }
 
+__global__ void __launch_bounds__(DK_THREADS) FN(scale_tile_kernel)(dk_rank k)
+{
+    FN(scale_tile)(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(share_kernel)(dk_rank k)
+{
+    const int64_t begin = (int64_t)blockIdx.x * DK_TILE, n = k.layout.blocks;
+    FN(share_scales)(&k, begin, begin + DK_TILE < n ? begin + DK_TILE : n);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(sum_kernel)(dk_rank k) { FN(sum_tile)(&k, blockIdx.x); }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(lanes_kernel)(dk_rank k)
+{
+    const int64_t begin = (int64_t)blockIdx.x * DK_TILE, n = k.lanes.words;
+    FN(pack_lanes)(&k, begin, begin + DK_TILE < n ? begin + DK_TILE : n);
+}
+
+/* The stages of messages that are summed as integers. */
+static cudaError_t FN(work_shared)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
+{
+    const dim3 tiles((unsigned)k->layout.tiles, k->count);
+    if (stages & DK_SCALES) {
+        if (k->layout.tiles_per_block == 1) {
+            FN(scale_tile_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+        } else {
+            FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+            FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k);
+        }
+        FN(share_kernel)<<<FN(blocks)(k->layout.blocks, DK_TILE), DK_THREADS, 0, s>>>(*k);
+    }
+    if (stages & DK_ENCODE) {
+        FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+        FN(sum_kernel)<<<tiles.x, DK_THREADS, 0, s>>>(*k);
+        FN(lanes_kernel)<<<FN(blocks)(k->lanes.words, DK_TILE), DK_THREADS, 0, s>>>(*k);
+    }
+    return cudaGetLastError();
+}
+
 static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
 {
     const int gradient = stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE);
+    if (k->shared) {
+        const cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
+        return e == cudaSuccess ? FN(work_shared)(s, k, r, stages) : e;
+    }
     if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1 && !k->layout.variable) {
         FN(small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
         return cudaGetLastError();

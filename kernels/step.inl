@@ -64,6 +64,10 @@ BODY void FN(decode_tile)(const dk_rank *k, int64_t tile, const dk_tile *t, REAL
         EACH_END
         return;
     }
+    if (k->shared) {
+        FN(decode_lanes)(k, t, t->blocks > 1 ? (int)k->layout.block : t->n, acc, scaler);
+        return;
+    }
     EACH(i, t->n)
         acc[i] = 0;
     EACH_END

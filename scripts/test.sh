@@ -13,6 +13,8 @@ echo '#include <omp.h>' | clang -fopenmp -E - >/dev/null 2>&1 || need libomp-dev
 have_header cmocka.h || need libcmocka-dev
 have_header Random123/philox.h || need librandom123-dev
 have pkg-config || need pkg-config
+have mpicc || need libopenmpi-dev
+have mpirun || need openmpi-bin
 have make || need make
 have python3 || need python3
 install_missing
@@ -33,13 +35,13 @@ build release all
 run_tests release
 
 step "build/clang: clang, shared library"
-configure clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DBUILD_SHARED_LIBS=ON -DDITHER_CUDA=OFF
+configure clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DBUILD_SHARED_LIBS=ON -DDITHER_CUDA=OFF -DDITHER_MPI=OFF
 build clang all
 run_tests clang
 
 step "build/sanitize: AddressSanitizer, UBSan, lanes reversed"
 configure sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-g -O1' -DDITHER_SANITIZE=address,undefined \
-    -DDITHER_REVERSE_LANES=ON -DDITHER_CUDA=OFF -DDITHER_ISAS=OFF
+    -DDITHER_REVERSE_LANES=ON -DDITHER_CUDA=OFF -DDITHER_MPI=OFF -DDITHER_ISAS=OFF
 build sanitize all
 run_tests sanitize
 

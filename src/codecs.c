@@ -106,7 +106,7 @@ static double expected_bytes(const dk_codec *codec, const dk_layout *y)
     return bytes;
 }
 
-int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes)
+int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes, int variable)
 {
     int best = DK_WIRE_float;
     double best_bytes = INFINITY;
@@ -116,6 +116,7 @@ int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int re
         candidate.wire = wire;
         if (!dither_wire_carries(wire, codec)) continue;
         dk_layout_make(&layout, &candidate, d, block, real_bytes);
+        if (layout.variable && !variable) continue;
         const double bytes = layout.variable ? expected_bytes(&candidate, &layout) / WORTHWHILE : 4 * (double)layout.message_words;
         if (bytes < best_bytes) best = wire, best_bytes = bytes;
     }

@@ -28,7 +28,7 @@ double dither_codec_omega(const dk_codec *codec, int64_t d, int64_t block);
 /* Can `wire` carry what `codec` makes? */
 int dither_wire_carries(int wire, const dk_codec *codec);
 /* The wire with the shortest message for this codec, d and block; where the length depends on the content, that of
- * a vector of independent normal coordinates, and then it must be shorter by a quarter at least. */
-int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes);
+ * a vector of independent normal coordinates, and then it must be shorter by a quarter at least. Without `variable`, of the wires of fixed length only. */
+int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes, int variable);
 
 #endif

@@ -15,21 +15,24 @@ static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const do
     TRY_DEVICE(r, r->device.refresh(r->device.context, k, k->eval_table, k->gradient, 0), "gradient");
     TRY(dither_rank_read(r, k->gradient, k->count * k->stride, e->gradients, error));
     memset(out, 0, (size_t)k->d * sizeof *out);
-    for (int w = 0; w < k->count; w++)
-        for (int64_t c = 0; c < k->d; c++) out[c] += e->gradients[w * k->stride + c];
+    for (int rank = 0; rank < e->comm->ranks; rank++) {
+        for (int w = 0; rank == e->comm->rank && w < k->count; w++)
+            for (int64_t c = 0; c < k->d; c++) out[c] += e->gradients[w * k->stride + c];
+        TRY(e->comm->broadcast(e->comm, out, (size_t)k->d * sizeof *out, rank, error));
+    }
     for (int64_t c = 0; c < k->d; c++) out[c] = out[c] / k->workers + k->l2 * x[c];
 out:
     return status;
 }
 
-dither_status dither_evaluator_open(dither_evaluator *out, dither_rank *r, const dither_optimum *optimum,
-                                    dither_error *error)
+dither_status dither_evaluator_open(dither_evaluator *out, dither_comm *comm, dither_rank *r, int64_t rows,
+                                    const dither_optimum *optimum, dither_error *error)
 {
     dither_status status = DITHER_OK;
     dk_rank *k = &r->k;
     const dk_device *v = &r->device;
     const int64_t sums = 2 * r->eval_chunks;
-    *out = (dither_evaluator){.optimum = optimum};
+    *out = (dither_evaluator){.comm = comm, .rows = rows, .optimum = optimum};
     TRY_ALLOC(out->x, k->stride);
     TRY_ALLOC(out->star, k->stride);
     TRY_ALLOC(out->grad_star, k->stride);
@@ -48,8 +51,7 @@ out:
 }
 
 /* Sums of phi and of its divergence, chunk by chunk in order. */
-static dither_status row_sums(dither_evaluator *e, dither_rank *r, double *loss, double *divergence,
-                              dither_error *error)
+static dither_status row_sums(dither_evaluator *e, dither_rank *r, double sums[2], dither_error *error)
 {
     dither_status status = DITHER_OK;
     dk_rank *k = &r->k;
@@ -58,8 +60,12 @@ static dither_status row_sums(dither_evaluator *e, dither_rank *r, double *loss,
     TRY_DEVICE(r, v->upload(v->context, (void *)k->x_diff, e->scratch, (size_t)k->d * 8), "upload");
     TRY_DEVICE(r, v->evaluate(v->context, k), "evaluation");
     TRY_DEVICE(r, v->download(v->context, e->scratch, k->eval_sums, (size_t)r->eval_chunks * 16), "evaluation");
-    *loss = *divergence = 0;
-    for (int64_t c = 0; c < r->eval_chunks; c++) *loss += e->scratch[2 * c], *divergence += e->scratch[2 * c + 1];
+    sums[0] = sums[1] = 0;
+    for (int rank = 0; rank < e->comm->ranks; rank++) {
+        for (int64_t c = 0; rank == e->comm->rank && c < r->eval_chunks; c++)
+            sums[0] += e->scratch[2 * c], sums[1] += e->scratch[2 * c + 1];
+        TRY(e->comm->broadcast(e->comm, sums, 2 * sizeof *sums, rank, error));
+    }
 out:
     return status;
 }
@@ -83,19 +89,19 @@ dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, double gamma,
 {
     dither_status status = DITHER_OK;
     const dk_rank *k = &r->k;
-    double loss, divergence, norm2 = 0, dist2 = 0;
+    double sums[2], norm2 = 0, dist2 = 0;
     TRY(dither_rank_read(r, k->x, k->d, e->x, error));
-    TRY(row_sums(e, r, &loss, &divergence, error));
+    TRY(row_sums(e, r, sums, error));
     for (int64_t c = 0; c < k->d; c++) {
         const double delta = e->x[c] - e->star[c];
         norm2 += e->x[c] * e->x[c], dist2 += delta * delta;
     }
-    const double rows = (double)k->rows;
-    point->loss = loss / rows + k->l2 / 2 * norm2 + dither_regulariser(k->prox, k->prox_a, k->prox_b, e->x, k->d);
+    const double rows = (double)e->rows;
+    point->loss = sums[0] / rows + k->l2 / 2 * norm2 + dither_regulariser(k->prox, k->prox_a, k->prox_b, e->x, k->d);
     point->gap = point->dist2 = NAN;
     if (e->optimum) {
         point->dist2 = dist2;
-        point->gap = divergence / rows + k->l2 / 2 * dist2 +
+        point->gap = sums[1] / rows + k->l2 / 2 * dist2 +
                      dither_regulariser_gap(k->prox, k->prox_a, k->prox_b, e->x, e->star, e->grad_star, k->d);
     }
     TRY(full_gradient(e, r, e->x, e->scratch, error));

@@ -34,7 +34,13 @@ static int is_help(const char *word)
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-static dither_status run_command(const cli_command *command, int argc, char **argv, int *signal, dither_error *error)
+/* What a command leaves behind. */
+typedef struct ending {
+    int signal; /* that ended it early, or 0 */
+    dither_comm *comm;
+} ending;
+
+static dither_status run_command(const cli_command *command, int argc, char **argv, ending *end, dither_error *error)
 {
     dither_status status = DITHER_OK;
     cli_arguments arguments = {0};
@@ -44,12 +50,12 @@ static dither_status run_command(const cli_command *command, int argc, char **ar
     if (arguments.help) cli_help_command(command);
     else TRY(command->run(&arguments, error));
 out:
-    *signal = arguments.signal;
+    *end = (ending){arguments.signal, arguments.comm};
     cli_arguments_free(&arguments);
     return status;
 }
 
-static dither_status dispatch(int argc, char **argv, const cli_command **command, int *signal, dither_error *error)
+static dither_status dispatch(int argc, char **argv, const cli_command **command, ending *end, dither_error *error)
 {
     const char *word = argv[1];
     if (strcmp(word, "--version") == 0) {
@@ -64,20 +70,21 @@ static dither_status dispatch(int argc, char **argv, const cli_command **command
     }
     *command = find_command(word);
     if (!*command) return fail_unknown_command(word, error);
-    return run_command(*command, argc, argv, signal, error);
+    return run_command(*command, argc, argv, end, error);
 }
 
 int main(int argc, char **argv)
 {
     dither_error error = {DITHER_OK, ""};
     const cli_command *command = NULL;
-    int signal = 0;
+    ending end = {0};
     if (argc < 2) {
         cli_help_overview(stderr);
         return DITHER_USAGE;
     }
-    dither_status status = dispatch(argc, argv, &command, &signal, &error);
-    if (status != DITHER_OK) cli_print_error(&error, command ? command->name : "");
+    dither_status status = dispatch(argc, argv, &command, &end, &error);
+    if (status == DITHER_USAGE && !end.comm) (void)dither_comm_open(NULL, &end.comm, NULL); /* one of R says it */
+    if (status != DITHER_OK && dither_comm_speaks(end.comm)) cli_print_error(&error, command ? command->name : "");
     const int failed = ferror(stdout) != 0;
     errno = 0;
     if (fclose(stdout) != 0 || failed) {
@@ -86,5 +93,6 @@ int main(int argc, char **argv)
         cli_print_error(&lost, NULL);
         if (status == DITHER_OK) status = DITHER_IO;
     }
-    return status == DITHER_OK && signal ? 128 + signal : (int)status;
+    dither_comm_free(end.comm, status);
+    return status == DITHER_OK && end.signal ? 128 + end.signal : (int)status;
 }

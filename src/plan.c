@@ -4,11 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 #include "losses.h"
-#include "codec.h"
+#include "wire.h"
 
 int64_t dither_plan_worker_row(const dither_plan *p, int worker)
 {
     return (int64_t)((__int128)p->rows * worker / p->workers);
+}
+
+int dither_plan_rank_worker(const dither_plan *p, int ranks, int rank)
+{
+    return (int)((int64_t)p->workers * rank / ranks);
 }
 
 double dither_plan_gamma(const dither_plan *p, int64_t k)
@@ -32,7 +37,50 @@ static dither_status check_codec_option(int kind, int set, const char *option, d
     return dither_fail(error, DITHER_USAGE, "--%s is of --codec %s, not of %s", option, owners, dither_codecs[kind].name);
 }
 
-static dither_status choose_codec(dither_plan *p, dither_error *error)
+const char *const dither_aggregate_names[] = {"allgather", "allreduce"};
+
+/* Bytes that a rank sends in an iteration, in the algorithms that move the fewest: a ring in both cases. */
+static double link_bytes(const dither_plan *p, int aggregate, double ranks)
+{
+    dk_layout layout;
+    dk_layout_make(&layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
+    if (aggregate == DITHER_ALLGATHER) return (p->workers - p->workers / ranks) * 4.0 * (double)layout.message_words;
+    return 2 * (ranks - 1) / ranks * ((double)p->lanes.words * p->lanes.word_bytes + 4.0 * (double)layout.blocks);
+}
+
+/* The sum of integers needs symbols on one common scale, which only dithering with the largest norm has. */
+static const char *why_not_allreduce(const dither_plan *p)
+{
+    if (p->codec.kind != DK_CODEC_dither) return "--codec dither";
+    if (p->codec.norm != 0) return "--norm inf";
+    return strcmp(p->options->wire, "auto") ? "--wire auto, as its sums have lanes of their own" : NULL;
+}
+
+/* With one scale for all, sum_i E||Q(v_i) - v_i||^2 <= omega sum_i ||v_i||^2 with the omega of a vector of n blocks:
+ * the n workers' blocks are one block of n times the length (docs/ranks.md). */
+static dither_status choose_aggregate(dither_plan *p, int ranks, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *asked = p->options->aggregate, *missing = why_not_allreduce(p);
+    p->aggregate = DITHER_ALLGATHER;
+    if (!strcmp(asked, "allgather")) return DITHER_OK;
+    if (missing && !strcmp(asked, "allreduce")) FAIL(DITHER_USAGE, "--aggregate allreduce needs %s", missing);
+    if (missing) return DITHER_OK;
+    if (dk_digits_make(&p->lanes, p->codec.levels, p->workers, p->features))
+        FAIL(DITHER_USAGE, "--aggregate allreduce: %d workers with %d levels add up to more than 32 bits", p->workers,
+             p->codec.levels);
+    /* with one rank nothing crosses: decide as for a rank a worker */
+    const double R = ranks > 1 ? ranks : p->workers;
+    if (!strcmp(asked, "auto") && link_bytes(p, DITHER_ALLREDUCE, R) >= link_bytes(p, DITHER_ALLGATHER, R)) return DITHER_OK;
+    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
+    p->aggregate = DITHER_ALLREDUCE;
+    p->codec.wire = DK_WIRE_fixed; /* between a rank's own encoder and sum */
+    p->omega = dither_codec_omega(&p->codec, block * p->workers, 0);
+out:
+    return status;
+}
+
+static dither_status choose_codec(dither_plan *p, int ranks, dither_error *error)
 {
     const dither_options *o = p->options;
     const int real_bytes = p->single ? 4 : 8;
@@ -53,12 +101,14 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
         FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",
              (long long)o->levels, DK_NATURAL_LEVELS);
     if (!strcmp(o->wire, "auto")) {
-        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes);
+        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes, 0); /* variable lengths cross no ranks yet, and the bytes must not depend on R */
     } else {
         p->codec.wire = dither_wire_find(o->wire);
         if (!dither_wire_carries(p->codec.wire, &p->codec))
             FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
                  dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
+        if (ranks > 1 && dk_wire_is_variable(p->codec.wire))
+            FAIL(DITHER_USAGE, "--wire %s: messages of variable length cross no ranks yet; --wire auto picks another", o->wire);
     }
     p->omega = dither_codec_omega(&p->codec, p->features, p->block);
 out:
@@ -171,13 +221,14 @@ out:
     return status;
 }
 
-dither_status dither_plan_make(const dither_data *data, const dither_options *options, dither_plan *out,
+dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error)
 {
     dither_plan p = {.options = options, .rows = data->rows, .features = data->features};
     dither_status status = choose_method(&p, error);
     if (status != DITHER_OK) return status;
-    TRY(choose_codec(&p, error));
+    TRY(choose_codec(&p, ranks, error));
+    TRY(choose_aggregate(&p, ranks, error));
     /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
     p.memory = p.method->memory && p.omega > 0;
     TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));

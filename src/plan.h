@@ -8,6 +8,10 @@
 
 enum dither_schedule { DITHER_CONSTANT, DITHER_DIANA_SCHEDULE, DITHER_SQRT_SCHEDULE };
 
+/* How n messages become one mean. */
+enum dither_aggregate_kind { DITHER_ALLGATHER, DITHER_ALLREDUCE, DITHER_AGGREGATE_COUNT };
+extern const char *const dither_aggregate_names[DITHER_AGGREGATE_COUNT];
+
 typedef struct dither_plan {
     const dither_options *options; /* not owned */
     dither_problem problem;
@@ -21,6 +25,8 @@ typedef struct dither_plan {
     int single;        /* state in float32 */
     int64_t rows, features, block;
     dk_codec codec;
+    int aggregate;     /* DITHER_ALLGATHER, ... */
+    dk_digits lanes;    /* of DITHER_ALLREDUCE */
     double omega;
     dither_smoothness smoothness;
     double L_worker;
@@ -36,12 +42,16 @@ typedef struct dither_plan {
     int64_t trace_every;     /* 0: auto */
 } dither_plan;
 
-dither_status dither_plan_make(const dither_data *data, const dither_options *options, dither_plan *out,
+/* ranks: R, on which --aggregate auto depends. */
+dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error);
 void dither_plan_free(dither_plan *plan);
 
 /* First row of worker i: floor(N i / n). */
 int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
+
+/* First worker of rank r: floor(n r / R). */
+int dither_plan_rank_worker(const dither_plan *plan, int ranks, int rank);
 
 /* gamma of iteration k */
 double dither_plan_gamma(const dither_plan *plan, int64_t k);

@@ -38,6 +38,7 @@ dither_status dither_problem_make(const dither_data *data, const dither_options 
     else
         memcpy(y, data->label, (size_t)data->rows * sizeof *y);
     *out = (dither_problem){.data = data, .y = y, .loss = loss};
+    out->threads = options->threads_set ? (int)options->threads : 0;
     out->l2 = options->l2_set ? options->l2 : 1.0 / (double)data->rows;
     TRY(dither_parse_prox(options->prox, &out->prox, &out->prox_a, &out->prox_b, error));
     return DITHER_OK;

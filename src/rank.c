@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 dither_status dither_rank_check(const dither_rank *rank, int code, const char *what, dither_error *error)
 {
@@ -11,9 +12,10 @@ dither_status dither_rank_check(const dither_rank *rank, int code, const char *w
 }
 
 /* auto: a GPU when one is there. */
-static dither_status open_device(dither_rank *r, const dither_options *o, dither_error *error)
+static dither_status open_device(dither_rank *r, const dither_options *o, int neighbours, dither_error *error)
 {
     const char *why = NULL;
+    const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN), share = cores > neighbours ? cores / neighbours : 1;
     dither_status status = DITHER_OK;
     if (strcmp(o->device, "cpu")) {
         if (dk_device_open_cuda(&r->device, 0, &why) == 0) {
@@ -22,9 +24,9 @@ static dither_status open_device(dither_rank *r, const dither_options *o, dither
         }
         if (!strcmp(o->device, "cuda")) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
     }
-    if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : 0))
+    if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : -share))
         FAIL(DITHER_INTERNAL, "out of memory");
-    r->device_open = 1;
+    r->device_open = r->on_host = 1;
 out:
     return status;
 }
@@ -53,7 +55,7 @@ static void place_variable(dk_rank *k, arena *a)
     k->sent = place(a, k->count, 8);
 }
 
-static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
+static void place_state(dk_rank *k, arena *a, const dither_plan *p, int64_t eval_chunks)
 {
     const size_t real = k->single ? 4 : 8;
     const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
@@ -70,6 +72,9 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     if (k->layout.variable) place_variable(k, a);
     k->block_stat = place(a, k->layout.tiles_per_block > 1 ? k->count * k->layout.tiles : 0, 8);
     k->sum = place(a, k->stride, real);
+    k->shared = p->aggregate == DITHER_ALLREDUCE ? place(a, k->layout.blocks, 4) : NULL;
+    k->sums = place(a, p->aggregate == DITHER_ALLREDUCE ? k->d : 0, 4);
+    k->lane_words = place(a, k->lanes.words, (size_t)k->lanes.word_bytes);
     k->tile_norm = place(a, k->layout.tiles + 1, 8);
     k->bad = place(a, 1, 8);
     k->eval_table = place(a, k->rows, real);
@@ -238,27 +243,28 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
                    .unit = all_ones(p->problem.data),
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
-                   .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec};
+                   .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes};
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
 }
 
-dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, dither_error *error)
+dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, int neighbours,
+                               dither_error *error)
 {
     dither_status status = DITHER_OK;
     shard s = {0};
     arena a = {0};
     *out = (dither_rank){0};
     describe(&out->k, p, first, count);
-    TRY(open_device(out, p->options, error));
+    TRY(open_device(out, p->options, neighbours, error));
     TRY(shard_make(&s, p, first, count, error));
     out->k.rows = s.rows;
     TRY(upload_shard(out, p, &s, error));
     for (int w = 0; w < count; w++)
         out->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-    place_state(&out->k, &a, out->eval_chunks);
+    place_state(&out->k, &a, p, out->eval_chunks);
     TRY_DEVICE(out, out->device.alloc(out->device.context, a.used, &out->state_arena), "memory for the state");
     a = (arena){.base = out->state_arena};
-    place_state(&out->k, &a, out->eval_chunks);
+    place_state(&out->k, &a, p, out->eval_chunks);
 out:
     shard_free(&s);
     if (status != DITHER_OK) dither_rank_close(out);

@@ -10,11 +10,13 @@ typedef struct dither_rank {
     void *data_arena, *state_arena; /* the device's memory behind k's pointers */
     int64_t eval_chunks;
     int device_open;
+    int on_host;        /* the device's memory is the host's */
 } dither_rank;
 
-/* Open the device that the options name, copy the rows of workers [first, first + count) to it, and set the state
+/* Open the device that the options name, one of `neighbours` ranks that share this machine, copy the rows of workers [first, first + count) to it, and set the state
  * to x = 0, h_i = 0. Nothing is allocated afterwards. */
-dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int first, int count, dither_error *error);
+dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int first, int count, int neighbours,
+                               dither_error *error);
 void dither_rank_close(dither_rank *rank);
 
 /* Bytes of all messages so far of this rank's workers, where the wire has variable length: for trace points, since

@@ -24,6 +24,11 @@
 #else
 #define HAVE_LZMA 0
 #endif
+#ifdef DITHER_HAVE_MPI
+#define HAVE_MPI 1
+#else
+#define HAVE_MPI 0
+#endif
 #ifdef DITHER_HAVE_CUDA
 #define HAVE_CUDA 1
 #else
@@ -41,6 +46,8 @@ static const dither_entry fixed_entries[] = {
     {"feature", "gz", HAVE_ZLIB ? "reads .gz" : "install zlib1g-dev and build again", "", HAVE_ZLIB},
     {"feature", "bz2", HAVE_BZIP2 ? "reads .bz2" : "install libbz2-dev and build again", "", HAVE_BZIP2},
     {"feature", "xz", HAVE_LZMA ? "reads .xz" : "install liblzma-dev and build again", "", HAVE_LZMA},
+    {"feature", "mpi", HAVE_MPI ? "ranks under mpirun and srun" : "install libopenmpi-dev or libmpich-dev and build again", "",
+     HAVE_MPI},
     {"feature", "cuda", HAVE_CUDA ? "GPU driver" : "install the CUDA toolkit and build again", "", HAVE_CUDA},
 };
 enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };

@@ -251,7 +251,7 @@ static void test_shortest(void **state)
     for (dk_codec codec = {.kind = DK_CODEC_dither, .levels = 1}; codec.levels < 200; codec.levels = codec.levels * 4 / 3 + 1)
         for (int64_t d = 1; d < 3000; d = 2 * d + 1) {
             dk_layout best, other;
-            const int wire = dither_wire_shortest(&codec, d, 0, 8);
+            const int wire = dither_wire_shortest(&codec, d, 0, 8, 1);
             for (int w = 0; w < DK_WIRE_COUNT && !dk_wire_is_variable(wire); w++) {
                 dk_codec c = codec;
                 if (!dither_wire_carries(w, &codec)) continue;

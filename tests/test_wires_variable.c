@@ -265,12 +265,12 @@ static void test_auto(void **state)
     } cases[] = {{2, 1, 0, 100000}, {0, 1, 0, 100000}, {0, 7, 0, 20000}, {0, 127, 0, 50000}, {2, 1, 512, 20000}, {1, 3, 0, 3000}, {0, 1, 30, 3000}};
     const dk_codec sparse = {.kind = DK_CODEC_dither, .norm = 2, .levels = 1}, fine = {.kind = DK_CODEC_dither, .levels = 127};
     (void)state;
-    assert_true(dk_wire_is_variable(dither_wire_shortest(&sparse, 100000, 0, 8)));
-    assert_true(!dk_wire_is_variable(dither_wire_shortest(&fine, 100000, 0, 8)));
+    assert_true(dk_wire_is_variable(dither_wire_shortest(&sparse, 100000, 0, 8, 1)));
+    assert_true(!dk_wire_is_variable(dither_wire_shortest(&fine, 100000, 0, 8, 1)));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double bytes[DK_WIRE_COUNT], best = INFINITY;
         dk_codec codec = {.kind = DK_CODEC_dither, .norm = cases[i].norm, .levels = cases[i].levels};
-        const int chosen = dither_wire_shortest(&codec, cases[i].d, cases[i].block, 4);
+        const int chosen = dither_wire_shortest(&codec, cases[i].d, cases[i].block, 4, 1);
         for (codec.wire = 0; codec.wire < DK_WIRE_COUNT; codec.wire++) {
             dk_layout y;
             double H, nonzeros;

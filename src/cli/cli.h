@@ -33,6 +33,7 @@ typedef struct cli_arguments {
     char *typed;            /* the whole command line, quoted for a shell; owned */
     int help;               /* --help was given */
     int signal;             /* set by the command: the signal that ended it early, or 0 */
+    dither_comm *comm;      /* of a command that runs on several ranks; freed by main, after the last message */
 } cli_arguments;
 
 typedef struct cli_command {

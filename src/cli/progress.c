@@ -44,7 +44,7 @@ dither_status cli_progress_create(const cli_arguments *arguments, cli_progress *
     if (!progress) return cli_fail(error, DITHER_INTERNAL, "out of memory");
     const char *terminal = getenv("TERM");
     const int is_dumb = terminal && strcmp(terminal, "dumb") == 0;
-    progress->shown = !cli_is_quiet(arguments) && isatty(STDERR_FILENO) && !is_dumb;
+    progress->shown = !cli_is_quiet(arguments) && dither_comm_rank(arguments->comm) == 0 && isatty(STDERR_FILENO) && !is_dumb;
     progress->target_gap = real_option(arguments->options, "target-gap");
     progress->iterations = real_option(arguments->options, "iterations");
     progress->epochs = real_option(arguments->options, "epochs");

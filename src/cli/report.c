@@ -17,8 +17,8 @@ void cli_report_print(const dither_result *result, const char *status)
     cli_format_quantity(result->last.uplink_bits, "bit", bits);
     cli_format_quantity(result->last.wire_bytes, "B", bytes);
     cli_format_duration(result->last.seconds, seconds);
-    printf("%s: %s estimator, %s codec, %s wire, on %s\n", result->method, result->estimator, result->codec,
-           result->wire, result->device);
+    printf("%s: %s estimator, %s codec, %s wire, %s, on %s\n", result->method, result->estimator, result->codec,
+           result->wire, result->aggregate, result->device);
     printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, n = %" PRId64 " workers\n", result->loss,
            result->rows, result->features, result->workers);
     printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);
@@ -26,6 +26,12 @@ void cli_report_print(const dither_result *result, const char *status)
     printf("  iterations   %" PRId64 ", %.4g epochs, %s\n", result->iterations, result->last.epochs, seconds);
     print_optimality(result);
     printf("  sent         %s a worker, %s on the wire\n", bits, bytes);
+    if (result->ranks > 1) {
+        cli_format_quantity(result->sent_bytes, "B", bytes);
+        printf("  ranks        %" PRId64 ", the busiest sent %s", result->ranks, bytes);
+        cli_format_quantity(result->received_bytes, "B", bytes);
+        printf(" and received %s\n", bytes);
+    }
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "\n", result->state_hash);
 }

@@ -29,6 +29,11 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_integer(json, "rows", result->rows);
     cli_json_integer(json, "features", result->features);
     cli_json_integer(json, "workers", result->workers);
+    cli_json_string(json, "aggregate", result->aggregate);
+    cli_json_string(json, "communicator", result->comm);
+    cli_json_integer(json, "ranks", result->ranks);
+    cli_json_real(json, "sent_bytes", result->sent_bytes);
+    cli_json_real(json, "received_bytes", result->received_bytes);
     cli_json_integer(json, "iterations", result->iterations);
     if (result->label_values) {
         cli_json_real(json, "label_negative", result->label_values[0]);

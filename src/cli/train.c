@@ -20,6 +20,7 @@ static dither_status open_outputs(training *t, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dither_options *options = t->arguments->options;
+    if (dither_comm_rank(t->arguments->comm) != 0) return DITHER_OK; /* rank 0 alone writes */
     t->trace_path = dither_options_get(options, "trace");
     t->summary_path = dither_options_get(options, "summary");
     t->model_path = dither_options_get(options, "save");
@@ -58,7 +59,7 @@ static dither_status write_outputs(training *t, dither_status trained, dither_er
 {
     dither_status status = DITHER_OK;
     if (t->trace.stream) TRY(cli_output_commit(&t->trace, error));
-    if (*t->model_path && trained == DITHER_OK) TRY(dither_model_save(t->result, t->model_path, error));
+    if (t->model_path && *t->model_path && trained == DITHER_OK) TRY(dither_model_save(t->result, t->model_path, error));
     if (t->summary.stream) {
         errno = 0;
         cli_summary_write(t->summary.stream, t->result, name_status(t, trained), t->arguments);
@@ -87,8 +88,20 @@ static dither_status finish(training *t, dither_status trained, dither_error *er
         return trained;
     }
     if (status != DITHER_OK) *error = output_error;
-    else if (!cli_is_quiet(t->arguments))
+    else if (!cli_is_quiet(t->arguments) && dither_comm_rank(t->arguments->comm) == 0)
         cli_report_print(t->result, t->arguments->signal ? "interrupt" : t->result->stop);
+    return status;
+}
+
+/* What comes before the training, on each rank for itself. */
+static dither_status prepare(training *t, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    TRY(open_outputs(t, error));
+    TRY(cli_progress_create(t->arguments, &t->progress, error));
+    cli_progress_say(t->progress, "reading the data ...");
+    TRY(dither_data_read(t->arguments->operand[0], t->arguments->options, &t->data, error));
+out:
     return status;
 }
 
@@ -97,15 +110,14 @@ static dither_status run_train(cli_arguments *arguments, dither_error *error)
     dither_status status = DITHER_OK;
     training t = {.arguments = arguments};
     cli_interrupt_install();
-    TRY(open_outputs(&t, error));
-    TRY(cli_progress_create(arguments, &t.progress, error));
-    cli_progress_say(t.progress, "reading the data ...");
-    TRY(dither_data_read(arguments->operand[0], arguments->options, &t.data, error));
+    TRY(dither_comm_open(arguments->options, &arguments->comm, error));
+    TRY(dither_comm_agree(arguments->comm, prepare(&t, error), error));
     cli_progress_say(t.progress, "preparing: smoothness, the optimum, step size ...");
-    const dither_status trained = dither_train(t.data, arguments->options, observe, &t, &t.result, error);
+    const dither_status trained =
+        dither_train_ranks(arguments->comm, t.data, arguments->options, observe, &t, &t.result, error);
     cli_progress_free(t.progress);
     t.progress = NULL;
-    TRY(finish(&t, trained, error));
+    TRY(dither_comm_agree(arguments->comm, finish(&t, trained, error), error));
 out:
     cli_progress_free(t.progress);
     cli_output_close(&t.trace);

@@ -1,22 +1,38 @@
-/* The communicator: who moves bytes between ranks. Every byte that a worker's message takes is counted here, where
- * it is handed over. */
+/* The communicator: who moves bytes between ranks. A table of few functions, all of them collective: every rank
+ * calls the same one with the same sizes, in the same order. A failure of one is a failure of the communicator. */
 #ifndef DITHER_COMM_H
 #define DITHER_COMM_H
 
 #include "error.h"
-#include "kernels.h"
 
-typedef struct dither_comm dither_comm;
+/* Reductions whose result does not depend on the order: the largest, and integer sums. Never a float sum. */
+enum dither_reduction { DITHER_MAX_U32, DITHER_SUM_U32, DITHER_SUM_U64 };
+
 struct dither_comm {
-    const char *name;
+    const char *name; /* "local", "mpi" */
     int rank, ranks;
-    uint64_t bytes_handed; /* by this rank's workers, all messages so far */
-    /* Make all workers' messages known to this rank: its own workers' are in place in rank->messages. */
-    dither_status (*allgather)(dither_comm *comm, const dk_rank *rank, dither_error *error);
-    void (*close)(dither_comm *comm);
+    int neighbours;   /* ranks on this machine, this one included */
+    int alone;        /* this rank failed and the others don't know: closing ends them */
+    uint64_t sent, received; /* bytes of messages: handed over for others, and got from them; control words left out */
+    int64_t *words;   /* ranks: what dither_comm_gather_word got */
+    void *context;
+
+    /* `data` holds the ranks' parts one after another, rank r's of bytes[r] bytes: its own in place before, all
+     * afterwards. */
+    dither_status (*allgather)(dither_comm *comm, void *data, const size_t *bytes, dither_error *error);
+    dither_status (*broadcast)(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error);
+    /* data[e] := the reduction of all ranks' data[e] */
+    dither_status (*allreduce)(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error);
+    /* Leave, in agreement with the others; or, with a status that they don't know of, end them. */
+    void (*close)(dither_comm *comm, dither_status unknown);
 };
 
-/* One rank that hosts all workers: the messages are where they have to be. */
-void dither_comm_local(dither_comm *out);
+/* One rank that hosts all workers: everything is where it has to be. */
+dither_status dither_comm_local(dither_comm **out, dither_error *error);
+/* The ranks that mpirun or srun started; a launcher that counted `launched` of them must have meant the same MPI. */
+dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *error);
+
+/* A word of every rank into comm->words, in rank order. */
+dither_status dither_comm_gather_word(dither_comm *comm, int64_t mine, dither_error *error);
 
 #endif

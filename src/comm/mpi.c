@@ -1,0 +1,136 @@
+/* The ranks of an MPI program. Every call is checked; a failed one is this rank's failure alone, so closing the
+ * communicator ends the other ranks, which wait for it. */
+#include "comm.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <stdlib.h>
+
+typedef struct mpi_context {
+    MPI_Comm ranks;
+    int initialized; /* by this library, which then finalizes too */
+    int *counts, *offsets;
+} mpi_context;
+
+static dither_status mpi_check(dither_comm *comm, int code, const char *what, dither_error *error)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    if (code == MPI_SUCCESS) return DITHER_OK;
+    MPI_Error_string(code, text, &length);
+    if (comm) comm->alone = 1;
+    return dither_fail(error, DITHER_DEVICE, "MPI, %s: %.*s", what, length, text);
+}
+#define TRY_MPI(call, what) TRY(mpi_check(comm, (call), (what), error))
+
+static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const mpi_context *c = comm->context;
+    const size_t most = (size_t)1 << 30; /* counts are ints */
+    for (size_t at = 0; at < bytes; at += most) {
+        const size_t piece = bytes - at < most ? bytes - at : most;
+        TRY_MPI(MPI_Bcast((char *)data + at, (int)piece, MPI_BYTE, root, c->ranks), "broadcast");
+    }
+out:
+    return status;
+}
+
+static dither_status allgather(dither_comm *comm, void *data, const size_t *bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const mpi_context *c = comm->context;
+    size_t total = 0;
+    for (int r = 0; r < comm->ranks; r++) total += bytes[r];
+    if (total > INT_MAX) { /* offsets are ints */
+        char *part = data;
+        for (int r = 0; r < comm->ranks; part += bytes[r++]) TRY(broadcast(comm, part, bytes[r], r, error));
+        return DITHER_OK;
+    }
+    for (int r = 0, at = 0; r < comm->ranks; at += c->counts[r++]) c->offsets[r] = at, c->counts[r] = (int)bytes[r];
+    TRY_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, c->counts, c->offsets, MPI_BYTE, c->ranks),
+            "all-gather");
+out:
+    return status;
+}
+
+static dither_status allreduce(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const mpi_context *c = comm->context;
+    const MPI_Datatype type = reduction == DITHER_SUM_U64 ? MPI_UINT64_T : MPI_UINT32_T;
+    const size_t most = (size_t)1 << 28, bytes = reduction == DITHER_SUM_U64 ? 8 : 4;
+    for (size_t at = 0; at < count; at += most) {
+        const size_t piece = count - at < most ? count - at : most;
+        TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * bytes, (int)piece, type,
+                              reduction == DITHER_MAX_U32 ? MPI_MAX : MPI_SUM, c->ranks), "all-reduce");
+    }
+out:
+    return status;
+}
+
+static void close_comm(dither_comm *comm, dither_status unknown)
+{
+    mpi_context *c = comm->context;
+    if (unknown != DITHER_OK) MPI_Abort(MPI_COMM_WORLD, (int)unknown);
+    if (c->ranks != MPI_COMM_NULL) MPI_Comm_free(&c->ranks);
+    if (c->initialized) MPI_Finalize();
+    free(c->counts), free(c->offsets), free(c);
+}
+
+/* A program under the launcher of another MPI sees itself alone, R times over. */
+static dither_status check_launcher(int launched, int ranks, dither_error *error)
+{
+    char library[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    if (launched <= ranks) return DITHER_OK;
+    MPI_Get_library_version(library, &length);
+    for (int i = 0; i < length; i++)
+        if (library[i] == ',' || library[i] == '\n' || library[i] == '\t') library[i] = library[i] == '\t' ? ' ' : '\0';
+    return dither_fail(error, DITHER_DEVICE,
+                       "%d ranks were started, but MPI sees %d: this build has %.60s, the launcher belongs to another",
+                       launched, ranks, library);
+}
+
+static dither_status find_place(dither_comm *comm, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    mpi_context *c = comm->context;
+    MPI_Comm machine = MPI_COMM_NULL;
+    TRY_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->ranks), "start");
+    TRY_MPI(MPI_Comm_set_errhandler(c->ranks, MPI_ERRORS_RETURN), "start");
+    TRY_MPI(MPI_Comm_rank(c->ranks, &comm->rank), "start");
+    TRY_MPI(MPI_Comm_size(c->ranks, &comm->ranks), "start");
+    TRY_MPI(MPI_Comm_split_type(c->ranks, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine), "start");
+    TRY_MPI(MPI_Comm_size(machine, &comm->neighbours), "start");
+    TRY_MPI(MPI_Comm_free(&machine), "start");
+out:
+    return status;
+}
+
+dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_comm *comm = NULL;
+    mpi_context *c = NULL;
+    int provided = 0, before = 0;
+    TRY_ALLOC(c, 1);
+    c->ranks = MPI_COMM_NULL;
+    TRY_ALLOC(comm, 1);
+    *comm = (dither_comm){.name = "mpi", .ranks = 1, .context = c,
+                          .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
+    TRY_MPI(MPI_Initialized(&before), "start");
+    if (!before) TRY_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start");
+    c->initialized = !before;
+    TRY(find_place(comm, error));
+    TRY(check_launcher(launched, comm->ranks, error));
+    TRY_ALLOC(c->counts, comm->ranks);
+    TRY_ALLOC(c->offsets, comm->ranks);
+    TRY_ALLOC(comm->words, comm->ranks);
+    *out = comm;
+    return DITHER_OK;
+out:
+    if (comm) dither_comm_free(comm, status);
+    else free(c);
+    return status;
+}

@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Ranks under mpirun: the same bits for any number of them, byte counts, and failures that end all ranks.
+
+DITHER_BIN is the program, DITHER_MPIRUN the launcher that belongs to its MPI, DITHER_DATA_DIR the folder with
+mushrooms. Standard library only."""
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = os.environ.get("DITHER_BIN", "dither")
+MPIRUN = os.environ.get("DITHER_MPIRUN", "mpirun")
+MUSHROOMS = os.path.join(os.environ.get("DITHER_DATA_DIR", "data"), "mushrooms")
+METHODS = "gd sgd qsgd diana vr-diana".split()
+CODECS = [["--codec", "dither"], ["--codec", "dither", "--norm", "2", "--levels", "5", "--block", "3"],
+          ["--codec", "identity"], ["--codec", "natural"], ["--codec", "randk", "--keep", "3"],
+          ["--codec", "dither", "--precision", "f32", "--wire", "fixed"]]
+PROXES = ["none", "l1:0.01", "l2:0.01", "elastic:0.01,0.01", "box:-0.1,0.2", "ball:0.3"]
+
+
+def write_rows(path, rows, features, filled, seed=1):
+    r = random.Random(seed)
+    with open(path, "w") as f:
+        for _ in range(rows):
+            columns = sorted(r.sample(range(1, features + 1), filled))
+            a = [r.gauss(0, 1) for _ in columns]
+            f.write("%d %s\n" % (1 if a[0] + 0.7 * r.gauss(0, 1) > 0 else -1,
+                                 " ".join("%d:%.6f" % cv for cv in zip(columns, a))))
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="dither-mpi-")
+        cls.dir = cls.folder.name
+        cls.small, cls.wide = os.path.join(cls.dir, "small"), os.path.join(cls.dir, "wide")
+        write_rows(cls.small, 61, 8, 5)
+        write_rows(cls.wide, 40, 5003, 60)
+        cls.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(cls.dir, "cache"), LC_ALL="C",
+                       OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def launch(self, ranks, *words, program=None):
+        """ranks 0: without a launcher"""
+        more = ["--oversubscribe"] if is_openmpi() else []
+        return ([MPIRUN, *more, "-n", str(ranks)] if ranks else []) + [program or BIN, *words]
+
+    def run_ranks(self, ranks, *words, program=None, timeout=60):
+        return subprocess.run(self.launch(ranks, *words, program=program), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env, cwd=self.dir,
+                              timeout=timeout)
+
+    def train(self, ranks, data, *words):
+        """The summary, and the trace without its clock."""
+        done = self.run_ranks(ranks, "train", data, "--summary", "s.json", "--trace", "t.csv", *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(done.stdout.count("state hash"), 1)
+        with open(self.path("s.json")) as f:
+            summary = json.load(f)
+        with open(self.path("t.csv")) as f:
+            trace = [dict(row, seconds="") for row in csv.DictReader(f)]
+        return summary, trace
+
+    def check_same(self, counts, data, *words):
+        alone, trace = self.train(0, data, *words)
+        for ranks in counts:
+            with self.subTest(ranks=ranks, words=" ".join(words)):
+                several, other = self.train(ranks, data, *words)
+                self.assertEqual(several["ranks"], ranks)
+                self.assertEqual(several["state_hash"], alone["state_hash"])
+                self.assertEqual(other, trace)
+        return alone
+
+    def check_ended(self, done, code, *parts):
+        """The exit code, and one message that holds the parts."""
+        self.assertEqual(done.returncode, code, done.stderr)
+        lines = [line for line in done.stderr.splitlines() if "dither: " in line]
+        self.assertEqual(len(lines), 1, done.stderr)
+        for part in parts:
+            self.assertIn(part, lines[0])
+        self.assertNotIn("state hash", done.stdout)
+
+    def script(self, name, text):
+        path = self.path(name)
+        with open(path, "w") as f:
+            f.write("#!/bin/sh\nrank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}\n" + text)
+        os.chmod(path, stat.S_IRWXU)
+        return path
+
+
+def is_openmpi():
+    said = subprocess.run([MPIRUN, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    return "Open MPI" in said or "OpenRTE" in said
+
+
+def check_refusal_without_mpi():
+    """Several processes of a build without MPI would each train for itself and write the same files."""
+    for name in "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS":
+        done = subprocess.run([BIN, "train", MUSHROOMS, "--iterations", "1"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, env=dict(os.environ, **{name: "2"}))
+        if done.returncode != 5 or "no MPI" not in done.stderr:
+            sys.exit("%s=2: exit code %d, %s" % (name, done.returncode, done.stderr))
+
+
+class SameBits(Case):
+    def test_methods_and_codecs(self):
+        for i, method in enumerate(METHODS):
+            for j, codec in enumerate(CODECS):
+                self.check_same([2 + (i + j) % 3], self.small, "--method", method, *codec, "--workers", "7",
+                                "--iterations", "40", "--gamma", "x0.05")
+
+    def test_prox(self):
+        for i, prox in enumerate(PROXES):
+            self.check_same([2 + i % 3], self.small, "--prox", prox, "--workers", "5", "--iterations", "60")
+
+    def test_estimators(self):
+        for i, estimator in enumerate("full sgd lsvrg saga".split()):
+            self.check_same([2 + i % 3], self.small, "--estimator", estimator, "--batch", "3", "--workers", "4",
+                            "--iterations", "60")
+
+    def test_mushrooms(self):
+        self.check_same([1, 2, 3, 4], MUSHROOMS, "--l2", "6e-4", "--iterations", "2000", "--workers", "12")
+
+    def test_blocks_of_several_tiles(self):
+        for ranks, block in (2, "0"), (3, "3000"), (4, "100"):
+            self.check_same([ranks], self.wide, "--workers", "4", "--iterations", "20", "--block", block, "--l2", "0.1")
+
+    def test_threads(self):
+        self.check_same([2], MUSHROOMS, "--iterations", "200", "--threads", "2", "--reference", "none")
+
+    def test_target(self):
+        """A stop that depends on an evaluation comes at the same iteration."""
+        self.check_same([3], MUSHROOMS, "--l2", "0.1", "--target-gap", "1e-6")
+
+    def test_files_without_mpi_and_with(self):
+        models = []
+        for ranks in 0, 3:
+            self.train(ranks, self.small, "--iterations", "30", "--save", "model")
+            with open(self.path("model")) as f:
+                models.append(f.read())
+        self.assertEqual(models[0], models[1])
+
+
+class AllReduce(Case):
+    """Messages summed as integers on one scale: exact, so the same for any number of ranks and threads."""
+
+    def test_same_bits(self):
+        for i, words in enumerate((["--levels", "1"], ["--levels", "5", "--block", "3"], ["--method", "qsgd"],
+                                   ["--method", "diana", "--estimator", "full"], ["--precision", "f32"],
+                                   ["--prox", "ball:0.3"], ["--levels", "32767", "--estimator", "saga"])):
+            self.check_same([2 + i % 3], self.small, "--aggregate", "allreduce", "--workers", "7", "--iterations", "40",
+                            *words)
+        for block in "0", "3000", "100":
+            self.check_same([3], self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20",
+                            "--block", block, "--l2", "0.1", "--levels", "3")
+        s, _ = self.train(0, self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20", "--l2", "0.1",
+                          "--threads", "1")
+        t, _ = self.train(0, self.wide, "--aggregate", "allreduce", "--workers", "4", "--iterations", "20", "--l2", "0.1",
+                          "--threads", "3")
+        self.assertEqual(s["state_hash"], t["state_hash"])
+
+    def test_converges(self):
+        """Linearly, far below the level where memories that drift from their mean would stop it."""
+        for levels in "1", "7":
+            s, _ = self.train(0, MUSHROOMS, "--aggregate", "allreduce", "--levels", levels, "--l2", "0.05",
+                              "--target-gap", "1e-20", "--epochs", "3000")
+            self.assertEqual(s["stop"], "target-gap")
+
+    def test_omega(self):
+        """The variance bound of a block of n d coordinates."""
+        s, _ = self.train(0, MUSHROOMS, "--aggregate", "allreduce", "--levels", "3", "--workers", "7", "--iterations",
+                          "1", "--reference", "none")
+        self.assertAlmostEqual(s["omega"], ((1 + (7 * 112 - 1) / 9) ** 0.5 - 1) / 2, places=12)
+        self.assertAlmostEqual(s["alpha"], 1 / (1 + s["omega"]), places=12)
+
+    def test_bytes(self):
+        """Base 15 for n = 7: 16 digits in 64 bits, so 7 words and a scale; no more with more workers a rank."""
+        for ranks in 1, 2, 3:
+            s, _ = self.train(ranks, MUSHROOMS, "--aggregate", "allreduce", "--workers", "7", "--iterations", "50",
+                              "--reference", "none")
+            self.assertEqual(s["wire_bytes"], 50 * (7 * 8 + 4))
+            self.assertEqual(s["sent_bytes"], 50 * (7 * 8 + 4) if ranks > 1 else 0)
+            self.assertEqual(s["received_bytes"], s["sent_bytes"])
+
+    def test_auto(self):
+        """Gathering costs (n - 1) messages, summing two words' worth: the more workers, the more it gains."""
+        for workers, expected in ("2", "allgather"), ("12", "allreduce"):
+            s, _ = self.train(0, MUSHROOMS, "--aggregate", "auto", "--workers", workers, "--iterations", "1",
+                              "--reference", "none")
+            self.assertEqual(s["aggregate"], expected)
+
+    def test_refused(self):
+        for words in (["--codec", "natural"], ["--norm", "2"], ["--wire", "fixed"]):
+            done = self.run_ranks(0, "train", self.small, "--aggregate", "allreduce", *words)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("--aggregate allreduce needs", done.stderr)
+
+    def test_divergence(self):
+        done = self.run_ranks(2, "train", self.small, "--aggregate", "allreduce", "--gamma", "1e300")
+        self.check_ended(done, 4, "diverged")
+
+
+class Traffic(Case):
+    def test_bytes(self):
+        """Every worker's message goes to every rank once: 2 bits a coordinate and a norm, on words."""
+        iterations, workers = 50, 7
+        message = 4 + (112 * 2 + 31) // 32 * 4
+        for ranks in 1, 2, 3:
+            s, _ = self.train(ranks, MUSHROOMS, "--iterations", str(iterations), "--workers", str(workers), "--wire",
+                              "fixed", "--reference", "none")
+            hosted = [workers * (r + 1) // ranks - workers * r // ranks for r in range(ranks)]
+            self.assertEqual(s["wire_bytes"], iterations * message)
+            self.assertEqual(s["sent_bytes"], iterations * message * max(hosted) if ranks > 1 else 0)
+            self.assertEqual(s["received_bytes"], iterations * message * (workers - min(hosted)) if ranks > 1 else 0)
+
+
+class Failures(Case):
+    """One rank's failure ends all of them, soon, with one message and its code."""
+
+    def test_usage(self):
+        self.check_ended(self.run_ranks(3, "train", self.small, "--gamma", "nix"), 2, "--gamma")
+        self.check_ended(self.run_ranks(2, "train", self.small, "--no-such"), 2, "no-such")
+        self.check_ended(self.run_ranks(3, "train", self.small, "--workers", "2"), 2, "--workers 2", "3 ranks")
+
+    def test_files(self):
+        self.check_ended(self.run_ranks(3, "train", "absent"), 6, "absent")
+        self.check_ended(self.run_ranks(2, "train", self.small, "--trace", "no/such/folder"), 6, "no/such/folder")
+        self.check_ended(self.run_ranks(2, "train", self.small, "--iterations", "5", "--trace", "/dev/full"), 6, "/dev/full")
+
+    def test_bad_data(self):
+        with open(self.path("bad"), "w") as f:
+            f.write("1 1:1\n-1 1:nan\n")
+        self.check_ended(self.run_ranks(2, "train", "bad"), 3, "bad:2")
+
+    def test_divergence(self):
+        done = self.run_ranks(3, "train", self.small, "--gamma", "1e300", "--summary", "d.json")
+        self.check_ended(done, 4, "diverged")
+        with open(self.path("d.json")) as f:
+            self.assertEqual(json.load(f)["status"], "diverged")
+
+    def test_one_rank_alone(self):
+        """Only rank 1 can't read its file; or it reads another one."""
+        absent = self.script("absent.sh", 'f=$1; test "$rank" = 1 && f=absent; exec "%s" train "$f"\n' % BIN)
+        self.check_ended(self.run_ranks(3, self.small, program=absent), 6, "absent")
+        write_rows(self.path("other"), 61, 8, 5, seed=2)
+        other = self.script("other.sh", 'f=$1; test "$rank" = 1 && f=other; exec "%s" train "$f"\n' % BIN)
+        self.check_ended(self.run_ranks(3, self.small, program=other), 2, "rank 1", "other data")
+
+    def test_death(self):
+        """A rank that is killed takes the others with it."""
+        kill = self.script("kill.sh", 'echo $$ > pid$rank; exec "%s" train "$@"\n' % BIN)
+        words = self.launch(3, MUSHROOMS, "--max-seconds", "100", "--target-gap", "1e-300", program=kill)
+        with subprocess.Popen(words, env=self.env, cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+            time.sleep(3)
+            with open(self.path("pid1")) as f:
+                os.kill(int(f.read()), signal.SIGKILL)
+            began = time.monotonic()
+            p.communicate(timeout=30)
+            self.assertNotEqual(p.returncode, 0)
+            self.assertLess(time.monotonic() - began, 15)
+
+    def test_interrupt(self):
+        """SIGTERM to one rank ends the run at the next evaluation, with everything written."""
+        stop = self.script("stop.sh", 'echo $$ > pid$rank; exec "%s" train "$@"\n' % BIN)
+        words = self.launch(2, MUSHROOMS, "--max-seconds", "100", "--target-gap", "1e-300", "--summary", "i.json",
+                            program=stop)
+        with subprocess.Popen(words, env=self.env, cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+            time.sleep(3)
+            with open(self.path("pid0")) as f:
+                os.kill(int(f.read()), signal.SIGTERM)
+            p.communicate(timeout=30)
+            self.assertEqual(p.returncode, 128 + signal.SIGTERM)
+        with open(self.path("i.json")) as f:
+            self.assertEqual(json.load(f)["status"], "interrupted")
+
+    def test_time_limit(self):
+        """Clocks differ, the last iteration doesn't."""
+        s, _ = self.train(3, MUSHROOMS, "--max-seconds", "0.2", "--reference", "none")
+        self.assertEqual(s["stop"], "max-seconds")
+
+    def test_other_launcher(self):
+        """A launcher of another MPI starts processes that can't see each other."""
+        other = "mpirun.mpich" if is_openmpi() else "mpirun.openmpi"
+        if not shutil.which(other):
+            self.skipTest("no " + other)
+        words = [other, "-n", "2"] + ([] if is_openmpi() else ["--oversubscribe"]) + [BIN, "train", self.small]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=self.env, timeout=60)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn("2 ranks were started, but MPI sees 1", done.stderr)
+
+    def test_local(self):
+        """--comm local: runs that know nothing of each other."""
+        done = self.run_ranks(2, "train", self.small, "--comm", "local", "--iterations", "5")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("state hash"), 2)
+
+
+if __name__ == "__main__":
+    info = subprocess.run([BIN, "info"], stdout=subprocess.PIPE, text=True).stdout
+    if "absent: install libopenmpi-dev" in info:
+        check_refusal_without_mpi()
+        print("skipped: built without MPI")
+        sys.exit(77)
+    try:
+        subprocess.run([MPIRUN, "--version"], stdout=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        print("skipped: no mpirun")
+        sys.exit(77)
+    unittest.main()
