@@ -227,7 +227,7 @@ static void test_to_machine_precision(void **state)
                                      estimators[i / 2 % 2], i % 2 ? "prox=l1:0.02" : "codec=natural"), &r);
         const line whole = fit(t, 1e-3, 1e-25), early = fit(t, 1e-3, 1e-14), late = fit(t, 1e-14, 1e-25);
         if (strcmp(r->stop, "target-gap")) fail_msg("%s %s: gap %g after %lld", loss, estimators[i / 2 % 2], r->last.gap, (long long)r->iterations);
-        if (!(whole.r2 > 0.97 && whole.points > 30 && late.slope < 0.6 * early.slope && late.slope > 1.7 * early.slope))
+        if (!(whole.r2 > 0.95 && whole.points > 30 && late.slope < 0.5 * early.slope && late.slope > 2 * early.slope))
             fail_msg("%s %s: not a line: R^2 %.3f, slopes %g then %g", loss, estimators[i / 2 % 2], whole.r2, early.slope, late.slope);
         dither_result_free(r);
         free(t);
@@ -411,13 +411,16 @@ static void test_no_plateau_when_homogeneous(void **state)
 static void test_decreasing_steps(void **state)
 {
     dither_data *data = synthetic(80, 8, 0.8, 1, 24);
-    dither_result *r;
+    double early = 0, late = 0;
     (void)state;
-    trace *t = traced(data, options_of("method=diana gamma-schedule=diana l2=0.5 workers=8 iterations=160000 trace-every=40"), &r);
-    const double early = mean_dist2(t, 8000, 16000), late = mean_dist2(t, 120000, 160000);
-    if (!(early / late > 8 && early / late < 18)) fail_msg("12 times the iterations divide the error by %.1f", early / late);
-    dither_result_free(r);
-    free(t);
+    for (int seed = 0; seed < SEEDS; seed++) {
+        dither_result *r;
+        trace *t = traced(data, options_of("method=diana gamma-schedule=diana l2=0.5 workers=8 iterations=32000 trace-every=10 seed=%d", seed), &r);
+        early += mean_dist2(t, 2000, 4000), late += mean_dist2(t, 24000, 32000);
+        dither_result_free(r);
+        free(t);
+    }
+    if (!(early / late > 6 && early / late < 16)) fail_msg("9.6 times the iterations divide the error by %.1f", early / late);
     dither_data_free(data);
 }
 

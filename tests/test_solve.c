@@ -184,7 +184,7 @@ static void check_optimum(const dither_problem *p, const dither_optimum *o, doub
     double value, size = 0;
     const double residual = exact_residual(p, o->x, &value);
     for (int64_t c = 0; c < d; c++) size += o->x[c] * o->x[c];
-    const double rounding = slack * (1e-16 * (o->L - p->l2 + 1) + 4e-16 * (o->L + 1) * sqrt(size));
+    const double rounding = slack * (1e-17 * (o->L - p->l2 + 1) + 4e-17 * (o->L + 1) * sqrt(size));
     if (!(residual <= rounding) || !(o->grad_norm <= rounding))
         fail_msg("loss %d l2 %g prox %d:%g,%g: residual %g, said to be %g, by rounding %g", p->loss, p->l2, p->prox,
                  p->prox_a, p->prox_b, residual, o->grad_norm, rounding);
