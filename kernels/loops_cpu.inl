@@ -11,11 +11,13 @@ typedef struct FN(job) {
 
 enum { FN(ROWS) = 512, FN(COLUMNS) = 64 }; /* of a refresh's parts */
 
-/* The rows of a batch lie anywhere in memory: all of them are asked for before the first is used. */
-static void FN(prefetch_rows)(const dk_rank *k, int w)
+/* The rows of a batch lie anywhere in memory: a worker's are drawn and asked for while the worker before it is at
+ * work. */
+static void FN(draw_ahead)(const dk_rank *k, const dk_round *r, int w)
 {
+    FN(draw_rows)(k, r, w);
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
-    for (int q = 0; q < k->batch && q < 16; q++) {
+    for (int q = 0; q < k->batch && q < 64; q++) {
         const int64_t begin = k->row_start[picked[q]], length = k->row_start[picked[q] + 1] - begin;
         const char *column = (const char *)(k->column + begin), *value = (const char *)k->value + begin * (int64_t)sizeof(REAL);
         const int64_t bytes = length * (int64_t)sizeof(REAL) < 512 ? length * (int64_t)sizeof(REAL) : 512;
@@ -31,11 +33,9 @@ static void FN(work_range)(const void *job, int64_t begin, int64_t end)
     const FN(job) *j = job;
     const dk_rank *k = j->k;
     const int sampled = j->stages & DK_GRADIENT_SAMPLED, gradient = sampled || j->stages & DK_GRADIENT_DENSE;
-    for (int64_t w = begin; sampled && w < end; w++) {
-        FN(draw_rows)(k, j->r, (int)w);
-        FN(prefetch_rows)(k, (int)w);
-    }
+    if (sampled && begin < end) FN(draw_ahead)(k, j->r, (int)begin);
     for (int64_t w = begin; w < end; w++) {
+        if (sampled && w + 1 < end) FN(draw_ahead)(k, j->r, (int)w + 1);
         if (sampled) FN(draw_slopes)(k, (int)w);
         if (gradient) FN(gradient_dense)(k, (int)w, 0, k->d);
         if (sampled) FN(gradient_add_drawn)(k, (int)w);
