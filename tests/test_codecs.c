@@ -75,6 +75,24 @@ static void test_dither_rounding(void **state)
         }
 }
 
+/* With s and the norm powers of two and t a multiple of 2^-24, float32 makes no error: then E Q(x) = x exactly. A
+ * uniform in (0, 1] instead of [0, 1), say, would be off by 2^-24. */
+static void test_dither_rounding_exactly(void **state)
+{
+    uint64_t random = 14;
+    (void)state;
+    for (int s = 1; s <= 16384; s *= 2)
+        for (int i = 0; i < 200; i++) {
+            const dk_codec codec = {.kind = DK_CODEC_dither, .levels = s};
+            const float nu = ldexpf(1, (int)(random_word(&random) % 200) - 100);
+            const dk_scaler scaler = dk_codec_scaler(codec.kind, &codec, nu);
+            const float t = (float)(random_word(&random) % ((uint64_t)s << 24)) * 0x1p-24f, v = t / (float)s * nu;
+            double low, high;
+            const double mean = exact_expectation(codec.kind, &scaler, v, 32, &low, &high);
+            if (mean != (double)v) fail_msg("dither s=%d: E Q(%a) = %a", s, (double)v, mean);
+        }
+}
+
 /* Natural compression has no rounding errors to allow for: E Q(x) = x to the last bit, subnormals included. */
 static void test_natural_rounding(void **state)
 {
@@ -957,7 +975,7 @@ static void test_not_finite_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dither_rounding), cmocka_unit_test(test_natural_rounding),
+        cmocka_unit_test(test_dither_rounding), cmocka_unit_test(test_dither_rounding_exactly), cmocka_unit_test(test_natural_rounding),
         cmocka_unit_test(test_bf16_rounding), cmocka_unit_test(test_natural_dither_rounding), cmocka_unit_test(test_moments),
         cmocka_unit_test(test_omega_is_a_bound), cmocka_unit_test(test_omega_is_attained),
         cmocka_unit_test(test_omega_formulas), cmocka_unit_test(test_randk_inclusion),
