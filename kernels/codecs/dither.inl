@@ -1,6 +1,8 @@
 /* Random dithering: with nu = ||x||_p of the block and t = s |x_i| / nu, the level is floor(t) or floor(t) + 1,
  * the latter with probability t - floor(t); Q(x)_i = sign(x_i) nu level / s. Symbol: level + s with the sign in it.
- * Arithmetic is float32: t and the value each carry a relative error of at most 2^-22, which is the bias. */
+ * Arithmetic is float32: t and the value each carry a relative error of at most 2^-22, and u has 24 bits, so that the
+ * chance of the upper level is rounded up to a multiple of 2^-24. That is the bias: |E Q(x)_i - x_i| is at most
+ * 2^-21 |x_i| + 2^-24 nu / s. */
 #define dither_SUMMARY "l_p random dithering with s levels (p = 1, 2, inf), whole vector or blocks"
 #define dither_SOURCE "Alistarh et al., QSGD, 2017 (p = 2); Horvath et al., 2019, arXiv:1904.05115 (any p)"
 #define dither_OPTIONS "levels norm block"
