@@ -3,4 +3,5 @@
 #include "encode.inl"
 #include "gradient.inl"
 #include "reduce.inl"
+#include "decode.inl"
 #include "step.inl"

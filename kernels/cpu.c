@@ -73,7 +73,8 @@ int dk_device_open_cpu(dk_device *out, int threads)
     cpu->always = threads > 0;
     const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     cpu->threads = threads > 0 ? threads : (threads < 0 && -threads < cores ? -threads : cores);
-    *out = (dk_device){"cpu",          cpu,           cpu_alloc,       cpu_release,       cpu_copy,    cpu_copy,
-                       kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain, cpu_close};
+    *out = (dk_device){"cpu",    cpu,           cpu_alloc,        cpu_release,   cpu_copy,          cpu_copy,
+                       cpu_copy, kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain,
+                       cpu_close};
     return 0;
 }

@@ -7,11 +7,17 @@
  * one margin a draw, and no w is kept. Without a table (SGD) the terms in table and mu_i are missing. l2 stays out
  * of tables. */
 
-HD REAL FN(row_margin)(const dk_rank *k, int64_t row)
+/* The x at which worker w takes its gradients. */
+HD const REAL *FN(view)(const dk_rank *k, int w)
+{
+    return k->local ? (const REAL *)k->local + w * k->stride : (const REAL *)k->x;
+}
+
+HD REAL FN(row_margin)(const dk_rank *k, int64_t row, const REAL *x)
 {
     const int64_t begin = k->row_start[row];
     const int32_t *column = k->column + begin;
-    const REAL *value = (const REAL *)k->value + begin, *x = (const REAL *)k->x;
+    const REAL *value = (const REAL *)k->value + begin;
     REAL z;
     if (k->unit) {
         OCTET_SUM(z, REAL, e, k->row_start[row + 1] - begin, x[column[e]]);
@@ -38,7 +44,7 @@ BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w)
 BODY void FN(gradient_dense)(const dk_rank *k, int w, int64_t begin, int64_t end)
 {
     REAL *DK_RESTRICT g = (REAL *)k->gradient + w * k->stride + begin;
-    const REAL *x = (const REAL *)k->x + begin, *mu = (const REAL *)k->mu + w * k->stride + begin;
+    const REAL *x = FN(view)(k, w) + begin, *mu = (const REAL *)k->mu + w * k->stride + begin;
     const REAL l2 = (REAL)k->l2;
     if (k->snapshot) {
         EACH(c, end - begin)
@@ -82,9 +88,9 @@ BODY void FN(draw_slopes)(const dk_rank *k, int w)
 {
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
     double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
-    const REAL *table = (const REAL *)k->table;
+    const REAL *table = (const REAL *)k->table, *x = FN(view)(k, w);
     EACH_OCTET(q, k->batch)
-        const REAL z = FN(row_margin)(k, picked[q]);
+        const REAL z = FN(row_margin)(k, picked[q], x);
         OCTET_ONCE
         {
             const double now = dk_loss_slope(k->loss, (double)z, k->label[picked[q]]);
@@ -109,7 +115,7 @@ BODY void FN(gradient_add_drawn)(const dk_rank *k, int w)
 BODY void FN(slopes_of_rows)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
 {
     EACH_OCTET(j, end - begin)
-        const REAL z = FN(row_margin)(k, begin + j);
+        const REAL z = FN(row_margin)(k, begin + j, (const REAL *)k->x);
         OCTET_ONCE table[begin + j] = (REAL)dk_loss_slope(k->loss, (double)z, k->label[begin + j]);
     EACH_END
 }

@@ -117,6 +117,7 @@ typedef struct dk_rank {
 
     /* state */
     void *x, *h_mean;       /* real d */
+    const void *local;      /* real count x stride: the x that each worker sees, if not x itself; or NULL */
     void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
     void *table;            /* real rows: phi' of each row where it was last looked at */
     void *gradient;         /* real count x stride */
@@ -172,6 +173,7 @@ typedef struct dk_device {
     void (*release)(void *context, void *memory);
     int (*upload)(void *context, void *to, const void *from, size_t bytes);
     int (*download)(void *context, void *to, const void *from, size_t bytes);
+    int (*copy)(void *context, void *to, const void *from, size_t bytes); /* within the device */
     /* for every worker of the rank, the stages that `stages` (DK_GRADIENT_..., DK_ENCODE) names, in that order */
     int (*work)(void *context, const dk_rank *rank, const dk_round *round, int stages);
     /* table := phi' at x (unless keep_table), then out_i := weighted mean over worker i's rows of table[j] a_j */

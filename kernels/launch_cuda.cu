@@ -81,6 +81,11 @@ static int cuda_download(void *context, void *to, const void *from, size_t bytes
     return (int)(e != cudaSuccess ? e : cudaStreamSynchronize(stream_of(context)));
 }
 
+static int cuda_copy(void *context, void *to, const void *from, size_t bytes)
+{
+    return (int)cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(context));
+}
+
 static int cuda_work(void *context, const dk_rank *k, const dk_round *r, int stages)
 {
     const cudaStream_t s = stream_of(context);
@@ -136,7 +141,8 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
         return *why = cudaGetErrorString(e), (int)e;
     }
     dk_device device = {"cuda",    cuda,         cuda_alloc, cuda_release,  cuda_upload,  cuda_download,
-                        cuda_work, cuda_refresh, cuda_step,  cuda_evaluate, cuda_explain, cuda_close};
+                        cuda_copy, cuda_work,    cuda_refresh, cuda_step,     cuda_evaluate, cuda_explain,
+                        cuda_close};
     *out = device;
     return 0;
 }

@@ -1,91 +1,37 @@
-/* Decoding all workers' messages, one tile of coordinates at a time, in worker order, and the step:
+/* The step, one tile of coordinates at a time:
  *     s = sum_i q_i,  g = h + s/n,  h += alpha s/n,  x = prox_{gamma R}(x - gamma g)
  * (VR-DIANA, Algorithm 1; h before its update). */
 
-/* acc += the values that a tile's symbols stand for */
-BODY void FN(decode_symbols)(int kind, const dk_rank *k, const uint32_t *scales, const dk_tile *t, int m,
-                             REAL *DK_RESTRICT acc, const dk_symbol *DK_RESTRICT symbol, dk_scaler *scaler)
+/* acc: the sum s -> the direction g; and h */
+BODY void FN(step_direction)(const dk_rank *k, const dk_round *r, const dk_tile *t, REAL *acc)
 {
-    EACH(b, t->blocks)
-        dk_bits32 scale;
-        scale.u = k->layout.scale_words ? scales[t->block + b] : 0;
-        scaler[b] = dk_codec_scaler(kind, &k->codec, scale.f);
-    EACH_END
-    EACH_IN_BLOCKS(b, t->blocks, i, m, t->n - b * m, const dk_scaler s = scaler[b])
-        acc[b * m + i] += (REAL)dk_codec_value(kind, &s, symbol[b * m + i]);
-    EACH_IN_BLOCKS_END
+    REAL *h = (REAL *)k->h_mean + t->lo;
+    const REAL share = (REAL)(1.0 / k->workers), alpha = (REAL)r->alpha;
+    if (k->memory) {
+        EACH(i, t->n)
+            const REAL mean = acc[i] * share;
+            acc[i] = h[i] + mean;
+            h[i] += alpha * mean;
+        EACH_END
+    } else {
+        EACH(i, t->n)
+            acc[i] *= share;
+        EACH_END
+    }
 }
 
-/* acc += the tile of worker w's message */
-BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_tile *t, int form, REAL *acc,
-                             dk_symbol *symbol, dk_scaler *scaler)
+/* x := prox(x - gamma g), the ball's projection left to ball.inl */
+BODY void FN(step_move)(const dk_rank *k, const dk_round *r, const dk_tile *t, const REAL *g)
 {
-    const uint32_t *message = k->messages + w * k->layout.message_words;
-    const int m = t->blocks > 1 ? (int)k->layout.block : t->n;
-    const uint32_t *payload = message + t->word;
-    if (form == DK_FORM_RAW) {
-        const REAL *v = (const REAL *)message + t->lo;
+    REAL *x = (REAL *)k->x + t->lo;
+    const REAL gamma = (REAL)r->gamma;
+    if (k->prox == DK_PROX_NONE || k->prox == DK_PROX_BALL) {
         EACH(i, t->n)
-            acc[i] += v[i];
+            x[i] -= gamma * g[i];
         EACH_END
-        return;
-    }
-    if (k->codec.wire == DK_WIRE_float) {
+    } else {
         EACH(i, t->n)
-            dk_bits32 v;
-            v.u = payload[i];
-            acc[i] += (REAL)v.f;
-        EACH_END
-        return;
-    }
-    const int variable = k->layout.variable, good = variable ? dk_variable_read(k, w, tile, t->n, symbol) : 1;
-    if (!variable) dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
-    switch (k->codec.kind) {
-#define X(name) \
-    case DK_CODEC_##name: \
-        if (name##_FORM == DK_FORM_SYMBOLS) FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, symbol, scaler); \
-        break;
-        DITHER_CODECS(X)
-#undef X
-    }
-    if (good) return;
-    EACH(i, t->n)
-        acc[i] = (REAL)(0.0f / (float)(i - i)); /* NaN, which stops all ranks in this iteration */
-    EACH_END
-}
-
-BODY void FN(decode_tile)(const dk_rank *k, int64_t tile, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
-{
-    const int form = dk_codec_form(k->codec.kind);
-    if (form == DK_FORM_GATHER) {
-        const REAL *sum = (const REAL *)k->sum + t->lo;
-        EACH(i, t->n)
-            acc[i] = sum[i];
-        EACH_END
-        return;
-    }
-    if (k->shared) {
-        FN(decode_lanes)(k, t, t->blocks > 1 ? (int)k->layout.block : t->n, acc, scaler);
-        return;
-    }
-    EACH(i, t->n)
-        acc[i] = 0;
-    EACH_END
-    for (int w = 0; w < k->workers; w++)
-        FN(decode_message)(k, w, tile, t, form, acc, symbol, scaler);
-}
-
-/* The sum of all gathered messages, coordinate by coordinate in worker order: `sum` must be zero before. */
-BODY void FN(decode_gather)(const dk_rank *k, const dk_round *r)
-{
-    REAL *sum = (REAL *)k->sum;
-    for (int w = 0; w < k->workers; w++) {
-        const dk_picker p = dk_picker_make(k->seed, r->iteration, (uint32_t)w, k->d);
-        const uint32_t *message = k->messages + w * k->layout.message_words;
-        EACH(q, k->codec.keep)
-            dk_bits32 v;
-            v.u = message[q];
-            sum[dk_pick(&p, q)] += (REAL)v.f;
+            x[i] = (REAL)dk_prox(k->prox, k->prox_a, k->prox_b, r->gamma, (double)(x[i] - gamma * g[i]));
         EACH_END
     }
 }
@@ -97,32 +43,13 @@ BODY void FN(step_tile)(const dk_rank *k, const dk_round *r, int64_t tile)
     TILE_LOCAL dk_scaler scaler[DK_TILE_BLOCKS];
     TILE_LOCAL int bad;
     const dk_tile t = dk_tile_at(&k->layout, tile);
-    REAL *x = (REAL *)k->x + t.lo, *h = (REAL *)k->h_mean + t.lo;
-    const REAL share = (REAL)(1.0 / k->workers), gamma = (REAL)r->gamma, alpha = (REAL)r->alpha;
-    FN(decode_tile)(k, tile, &t, acc, symbol, scaler);
+    const REAL *x = (const REAL *)k->x + t.lo;
     EACH(one, 1)
         bad = one;
     EACH_END
-    if (k->memory) {
-        EACH(i, t.n)
-            const REAL mean = acc[i] * share;
-            acc[i] = h[i] + mean;
-            h[i] += alpha * mean;
-        EACH_END
-    } else {
-        EACH(i, t.n)
-            acc[i] *= share;
-        EACH_END
-    }
-    if (k->prox == DK_PROX_NONE || k->prox == DK_PROX_BALL) {
-        EACH(i, t.n)
-            x[i] -= gamma * acc[i];
-        EACH_END
-    } else {
-        EACH(i, t.n)
-            x[i] = (REAL)dk_prox(k->prox, k->prox_a, k->prox_b, r->gamma, (double)(x[i] - gamma * acc[i]));
-        EACH_END
-    }
+    FN(decode_tile)(k, tile, &t, acc, symbol, scaler);
+    FN(step_direction)(k, r, &t, acc);
+    FN(step_move)(k, r, &t, acc);
     EACH_ANY(bad, i, t.n, !(x[i] - x[i] == 0));
     EACH(one, 1)
         if (bad && *k->bad == 0) DK_STORE(k->bad, r->iteration + 1 + one);

@@ -6,13 +6,15 @@
 #include "gap.h"
 #include "prox.h"
 
-/* grad f at the device's x: the mean of the workers' gradients in their order, + l2 x. */
-static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const double *x, double *out,
+/* grad f at `at`, the device's copy of x: the mean of the workers' gradients in their order, + l2 x. */
+static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const void *at, const double *x, double *out,
                                    dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dk_rank *k = &r->k;
-    TRY_DEVICE(r, r->device.refresh(r->device.context, k, k->eval_table, k->gradient, 0), "gradient");
+    dk_rank there = *k;
+    there.x = (void *)at;
+    TRY_DEVICE(r, r->device.refresh(r->device.context, &there, k->eval_table, k->gradient, 0), "gradient");
     TRY(dither_rank_read(r, k->gradient, k->count * k->stride, e->gradients, error));
     memset(out, 0, (size_t)k->d * sizeof *out);
     for (int rank = 0; rank < e->comm->ranks; rank++) {
@@ -41,7 +43,7 @@ dither_status dither_evaluator_open(dither_evaluator *out, dither_comm *comm, di
     if (optimum) {
         memcpy(out->star, optimum->x, (size_t)k->d * sizeof(double));
         TRY(dither_rank_write(r, k->x, k->d, out->star, error));
-        TRY(full_gradient(out, r, out->star, out->grad_star, error));
+        TRY(full_gradient(out, r, k->x, out->star, out->grad_star, error));
         TRY(dither_rank_write(r, k->x, k->d, out->x, error)); /* back to zero */
     }
     TRY_DEVICE(r, v->upload(v->context, (void *)k->x_star, out->star, (size_t)k->d * 8), "upload");
@@ -84,13 +86,13 @@ static double mapping_norm(const dk_rank *k, double gamma, const double *x, cons
     return sqrt(sum);
 }
 
-dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, double gamma, dither_point *point,
+dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, const void *at, double gamma, dither_point *point,
                               dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dk_rank *k = &r->k;
     double sums[2], norm2 = 0, dist2 = 0;
-    TRY(dither_rank_read(r, k->x, k->d, e->x, error));
+    TRY(dither_rank_read(r, at, k->d, e->x, error));
     TRY(row_sums(e, r, sums, error));
     for (int64_t c = 0; c < k->d; c++) {
         const double delta = e->x[c] - e->star[c];
@@ -104,7 +106,7 @@ dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, double gamma,
         point->gap = sums[1] / rows + k->l2 / 2 * dist2 +
                      dither_regulariser_gap(k->prox, k->prox_a, k->prox_b, e->x, e->star, e->grad_star, k->d);
     }
-    TRY(full_gradient(e, r, e->x, e->scratch, error));
+    TRY(full_gradient(e, r, at, e->x, e->scratch, error));
     point->grad_norm = mapping_norm(k, gamma, e->x, e->scratch);
 out:
     return status;

@@ -1,36 +1,24 @@
-/* dither_train: set up, iterate, trace. One iteration is Algorithm 1 of Horvath et al., 2019:
- *
- *   work       every worker: g_i from a batch, the message Q(g_i - h_i), h_i += alpha Q(g_i - h_i)
- *   refresh    if the shared coin falls (L-SVRG): tables and mu_i at x^k; full gradients: in every iteration
- *   exchange   all messages to all ranks, or their sum
- *   step       g = h + mean of messages, h += alpha mean, x = prox(x - gamma g)
- */
+/* dither_train: set up, iterate, trace. What an iteration is, the method says (method/stages.h). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "aggregate/aggregate.h"
 #include "evaluate.h"
 #include "hash.h"
-#include "philox.h"
+#include "method/stages.h"
 #include "result.h"
 
-typedef struct run {
-    dither_plan plan;
-    dither_rank rank;
-    dither_comm *comm;       /* not owned */
-    dither_aggregate aggregate;
+typedef struct training {
+    dither_run run;
     dither_optimum *optimum; /* NULL without a reference */
     dither_evaluator evaluator;
-    int64_t iteration;
-    double gradients;        /* evaluations of all workers so far */
     double trained;          /* seconds of iterations, evaluations left out */
     double started;          /* clock at the last (re)start of the iterations */
     double loss0;
     const char *stop;
     dither_point point;
-} run;
+} training;
 
 static double clock_seconds(void)
 {
@@ -39,121 +27,61 @@ static double clock_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static dither_status refresh(run *r, int keep_table, dither_error *error)
-{
-    dk_rank *k = &r->rank.k;
-    const dk_device *v = &r->rank.device;
-    if (!keep_table) r->gradients += (double)r->plan.rows;
-    return dither_rank_check(&r->rank, v->refresh(v->context, k, k->table, k->mu, keep_table), "full gradients", error);
-}
-
-/* The snapshot of iteration k is taken at x^k, before the step: host and device compute the same coin. */
-static dither_status renew_snapshot(run *r, int64_t k, dither_error *error)
-{
-    const dither_plan *p = &r->plan;
-    const int64_t m = (p->rows + p->workers - 1) / p->workers;
-    if (p->estimator == DITHER_LSVRG && dk_coin(p->seed, k, p->coin)) return refresh(r, 0, error);
-    /* SAGA's mu_i collects rounding errors with each row: sum it anew once a pass */
-    if (p->estimator == DITHER_SAGA && (k + 1) % (m / p->batch + 1) == 0) return refresh(r, 1, error);
-    return DITHER_OK;
-}
-
-/* Gradients, messages, and those to all ranks: gathered, or summed as integers on a scale that all share. */
-static dither_status exchange(run *r, const dk_round *round, int gradient, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const dk_rank *k = &r->rank.k;
-    const dk_device *v = &r->rank.device;
-    if (r->plan.aggregate == DITHER_ALLREDUCE) {
-        TRY_DEVICE(&r->rank, v->work(v->context, k, round, gradient | DK_SCALES), "scales");
-        TRY(dither_aggregate_scales(&r->aggregate, &r->rank, error));
-        TRY_DEVICE(&r->rank, v->work(v->context, k, round, DK_ENCODE), "encoding");
-        TRY(dither_aggregate_sum(&r->aggregate, &r->rank, error));
-    } else {
-        TRY_DEVICE(&r->rank, v->work(v->context, k, round, gradient | DK_ENCODE), "encoding");
-        TRY(dither_aggregate_gather(&r->aggregate, &r->rank, error));
-    }
-out:
-    return status;
-}
-
-static dither_status iterate(run *r, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const dither_plan *p = &r->plan;
-    const dk_rank *k = &r->rank.k;
-    const dk_device *v = &r->rank.device;
-    const dk_round round = {.iteration = r->iteration, .gamma = dither_plan_gamma(p, r->iteration), .alpha = p->alpha};
-    if (p->estimator == DITHER_FULL) {
-        TRY(refresh(r, 0, error));
-        TRY(exchange(r, &round, DK_GRADIENT_DENSE, error));
-    } else {
-        TRY(exchange(r, &round, DK_GRADIENT_SAMPLED, error));
-        r->gradients += (double)p->workers * p->batch;
-        TRY(renew_snapshot(r, r->iteration, error));
-    }
-    TRY_DEVICE(&r->rank, v->step(v->context, k, &round), "step");
-    r->iteration++;
-out:
-    return status;
-}
-
 /* Not finite, or a loss far above where it began. */
-static dither_status check_divergence(run *r, dither_error *error)
+static dither_status check_divergence(training *t, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dk_device *v = &r->rank.device;
-    const dither_plan *p = &r->plan;
+    const dk_device *v = &t->run.rank.device;
+    const dither_plan *p = &t->run.plan;
     int64_t bad = 0;
-    TRY_DEVICE(&r->rank, v->download(v->context, &bad, r->rank.k.bad, sizeof bad), "state");
+    TRY_DEVICE(&t->run.rank, v->download(v->context, &bad, t->run.rank.k.bad, sizeof bad), "state");
     const double theory = p->gamma / 10;
     if (bad)
         FAIL(DITHER_DIVERGED, "diverged: x is not finite at iteration %lld with gamma %g; try --gamma %g or --gamma theory",
              (long long)(bad - 1), p->gamma, theory);
-    if (!(r->point.loss <= 1000 * (r->loss0 > 1 ? r->loss0 : 1)))
+    if (!(t->point.loss <= 1000 * (t->loss0 > 1 ? t->loss0 : 1)))
         FAIL(DITHER_DIVERGED,
              "diverged: the loss is %g at iteration %lld with gamma %g, after %g at x = 0; try --gamma %g or --gamma theory",
-             r->point.loss, (long long)r->iteration, p->gamma, r->loss0, theory);
+             t->point.loss, (long long)t->run.iteration, p->gamma, t->loss0, theory);
 out:
     return status;
 }
 
 /* One rank's wish to end is enough. */
-static dither_status observe(run *r, dither_observer observer, void *user, dither_error *error)
+static dither_status observe(training *t, dither_observer observer, void *user, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    TRY(dither_comm_gather_word(r->comm, observer && observer(user, &r->point), error));
-    for (int rank = 0; rank < r->comm->ranks; rank++)
-        if (r->comm->words[rank] && !r->stop) r->stop = "observer";
+    TRY(dither_comm_gather_word(t->run.comm, observer && observer(user, &t->point), error));
+    for (int rank = 0; rank < t->run.comm->ranks; rank++)
+        if (t->run.comm->words[rank] && !t->stop) t->stop = "observer";
 out:
     return status;
 }
 
-static dither_status trace_point(run *r, dither_observer observer, void *user, dither_error *error)
+static dither_status trace_point(training *t, dither_observer observer, void *user, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dither_plan *p = &r->plan;
-    dither_point *t = &r->point;
-    t->iteration = r->iteration;
-    t->epochs = r->gradients / (double)p->rows;
-    t->uplink_bits = p->aggregate == DITHER_ALLGATHER ? (double)r->iteration * (double)r->rank.k.layout.bits
-                                                      : 8 * r->aggregate.worker_bytes;
-    t->wire_bytes = r->aggregate.worker_bytes;
-    if (r->rank.k.layout.variable) { /* the device counts what it sends */
+    const dither_plan *p = &t->run.plan;
+    dither_point *point = &t->point;
+    point->iteration = t->run.iteration;
+    point->epochs = t->run.gradients / (double)p->rows;
+    point->uplink_bits = t->run.aggregate.worker_bits;
+    point->wire_bytes = t->run.aggregate.worker_bytes;
+    if (t->run.rank.k.layout.variable) { /* the device counts what it sends */
         int64_t bytes;
-        TRY(dither_rank_sent(&r->rank, &bytes, error));
-        t->wire_bytes = (double)bytes / p->workers;
-        t->uplink_bits = 8 * t->wire_bytes;
+        TRY(dither_rank_sent(&t->run.rank, &bytes, error));
+        point->wire_bytes = (double)bytes / p->workers;
+        point->uplink_bits = 8 * point->wire_bytes;
     }
-    t->seconds = r->trained;
-    TRY(dither_evaluate(&r->evaluator, &r->rank, dither_plan_gamma(p, r->iteration), t, error));
-    if (r->iteration == 0) r->loss0 = t->loss;
-    TRY(check_divergence(r, error));
-    if (p->stop_gap > 0 && t->gap <= p->stop_gap) r->stop = "target-gap";
-    TRY(observe(r, observer, user, error));
+    point->seconds = t->trained;
+    TRY(dither_evaluate(&t->evaluator, &t->run.rank, t->run.answer, dither_plan_gamma(p, t->run.iteration), point, error));
+    if (t->run.iteration == 0) t->loss0 = point->loss;
+    TRY(check_divergence(t, error));
+    if (p->stop_gap > 0 && point->gap <= p->stop_gap) t->stop = "target-gap";
+    TRY(observe(t, observer, user, error));
     return DITHER_OK;
 out:
-    if (status == DITHER_DIVERGED && observer) observer(user, t);
+    if (status == DITHER_DIVERGED && observer) observer(user, point);
     return status;
 }
 
@@ -169,82 +97,84 @@ static int64_t next_trace(const dither_plan *p, int64_t iteration)
 }
 
 /* Clocks differ between ranks: rank 0's counts. */
-static dither_status time_is_up(const run *r, int *out, dither_error *error)
+static dither_status time_is_up(const training *t, int *out, dither_error *error)
 {
-    double seconds = r->trained + clock_seconds() - r->started;
-    const dither_status status = r->comm->broadcast(r->comm, &seconds, sizeof seconds, 0, error);
-    *out = seconds >= r->plan.stop_seconds;
+    double seconds = t->trained + clock_seconds() - t->started;
+    const dither_status status = t->run.comm->broadcast(t->run.comm, &seconds, sizeof seconds, 0, error);
+    *out = seconds >= t->run.plan.stop_seconds;
     return status;
 }
 
-static dither_status check_limits(run *r, dither_error *error)
+static dither_status check_limits(training *t, dither_error *error)
 {
-    const dither_plan *p = &r->plan;
+    const dither_plan *p = &t->run.plan;
     dither_status status = DITHER_OK;
     int late = 0;
-    if (p->stop_seconds < INFINITY) TRY(time_is_up(r, &late, error));
-    if (r->iteration >= p->stop_iterations)
-        r->stop = "iterations";
-    else if (r->gradients >= p->stop_epochs * (double)p->rows)
-        r->stop = "epochs";
+    if (p->stop_seconds < INFINITY) TRY(time_is_up(t, &late, error));
+    if (t->run.iteration >= p->stop_iterations)
+        t->stop = "iterations";
+    else if (t->run.gradients >= p->stop_epochs * (double)p->rows)
+        t->stop = "epochs";
     else if (late)
-        r->stop = "max-seconds";
+        t->stop = "max-seconds";
 out:
     return status;
 }
 
-static dither_status loop(run *r, dither_observer observer, void *user, dither_error *error)
+static dither_status loop(training *t, dither_observer observer, void *user, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dither_plan *p = &r->plan;
-    TRY(trace_point(r, observer, user, error));
-    r->started = clock_seconds();
-    if (p->estimator == DITHER_LSVRG || p->estimator == DITHER_SAGA) TRY(refresh(r, 0, error));
+    const dither_plan *p = &t->run.plan;
+    TRY(trace_point(t, observer, user, error));
+    t->started = clock_seconds();
+    TRY((p->method->start ? p->method->start : dither_start)(&t->run, error));
     int64_t trace_at = next_trace(p, 0);
-    if (!r->stop) TRY(check_limits(r, error));
-    while (!r->stop) {
-        TRY(iterate(r, error));
-        TRY(check_limits(r, error));
-        if (r->iteration < trace_at && !r->stop) continue;
-        r->trained += clock_seconds() - r->started;
-        TRY(trace_point(r, observer, user, error));
-        r->started = clock_seconds();
-        trace_at = next_trace(p, r->iteration);
+    if (!t->stop) TRY(check_limits(t, error));
+    while (!t->stop) {
+        TRY((p->method->iterate ? p->method->iterate : dither_iterate)(&t->run, error));
+        t->run.iteration++;
+        TRY(check_limits(t, error));
+        if (t->run.iteration < trace_at && !t->stop) continue;
+        t->trained += clock_seconds() - t->started;
+        TRY(trace_point(t, observer, user, error));
+        t->started = clock_seconds();
+        trace_at = next_trace(p, t->run.iteration);
     }
 out:
     return status;
 }
 
-static dither_status hash_vector(const run *r, const void *from, void *scratch, uint64_t *hash, dither_error *error)
+static dither_status hash_vector(const training *t, const void *from, void *scratch, uint64_t *hash, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dk_device *v = &r->rank.device;
-    const size_t bytes = (size_t)r->rank.k.d * (r->rank.k.single ? 4 : 8);
-    TRY_DEVICE(&r->rank, v->download(v->context, scratch, from, bytes), "state");
+    const dk_device *v = &t->run.rank.device;
+    const size_t bytes = (size_t)t->run.rank.k.d * (t->run.rank.k.single ? 4 : 8);
+    TRY_DEVICE(&t->run.rank, v->download(v->context, scratch, from, bytes), "state");
     *hash = dither_hash64(*hash, scratch, bytes);
 out:
     return status;
 }
 
-/* Hash of x, then h, then every h_i in the order of the workers: it passes from rank to rank. x and h are on every
+/* Hash of the answer where it is not x, of x, then h, then every h_i in the order of the workers: it passes from rank to rank. x and h are on every
  * rank, and have to be the same there. */
-static dither_status state_hash(run *r, uint64_t *out, dither_error *error)
+static dither_status state_hash(training *t, uint64_t *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dk_rank *k = &r->rank.k;
+    const dk_rank *k = &t->run.rank.k;
     const size_t stride = (size_t)k->stride * (k->single ? 4 : 8);
     double *scratch = NULL;
     TRY_ALLOC(scratch, k->d);
     *out = 0;
-    TRY(hash_vector(r, k->x, scratch, out, error));
-    TRY(hash_vector(r, k->h_mean, scratch, out, error));
-    TRY(dither_comm_gather_word(r->comm, (int64_t)*out, error));
-    for (int rank = 1; rank < r->comm->ranks; rank++)
-        if (r->comm->words[rank] != r->comm->words[0]) FAIL(DITHER_INTERNAL, "ranks 0 and %d have different states", rank);
-    for (int rank = 0; rank < r->comm->ranks; rank++) {
-        for (int w = 0; rank == r->comm->rank && k->memory && w < k->count; w++)
-            TRY(hash_vector(r, (const char *)k->h + (size_t)w * stride, scratch, out, error));
-        TRY(r->comm->broadcast(r->comm, out, sizeof *out, rank, error));
+    if (t->run.answer != k->x) TRY(hash_vector(t, t->run.answer, scratch, out, error));
+    TRY(hash_vector(t, k->x, scratch, out, error));
+    TRY(hash_vector(t, k->h_mean, scratch, out, error));
+    TRY(dither_comm_gather_word(t->run.comm, (int64_t)*out, error));
+    for (int rank = 1; rank < t->run.comm->ranks; rank++)
+        if (t->run.comm->words[rank] != t->run.comm->words[0]) FAIL(DITHER_INTERNAL, "ranks 0 and %d have different states", rank);
+    for (int rank = 0; rank < t->run.comm->ranks; rank++) {
+        for (int w = 0; rank == t->run.comm->rank && k->memory && w < k->count; w++)
+            TRY(hash_vector(t, (const char *)k->h + (size_t)w * stride, scratch, out, error));
+        TRY(t->run.comm->broadcast(t->run.comm, out, sizeof *out, rank, error));
     }
 out:
     free(scratch);
@@ -252,36 +182,36 @@ out:
 }
 
 /* What crossed the communicator, of the busiest rank. */
-static dither_status count_traffic(run *r, dither_result *result, dither_error *error)
+static dither_status count_traffic(training *t, dither_result *result, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const uint64_t mine[2] = {r->comm->sent, r->comm->received};
+    const uint64_t mine[2] = {t->run.comm->sent, t->run.comm->received};
     double *most[2] = {&result->sent_bytes, &result->received_bytes};
     for (int i = 0; i < 2; i++) {
-        TRY(dither_comm_gather_word(r->comm, (int64_t)mine[i], error));
-        for (int rank = 0; rank < r->comm->ranks; rank++)
-            if ((double)r->comm->words[rank] > *most[i]) *most[i] = (double)r->comm->words[rank];
+        TRY(dither_comm_gather_word(t->run.comm, (int64_t)mine[i], error));
+        for (int rank = 0; rank < t->run.comm->ranks; rank++)
+            if ((double)t->run.comm->words[rank] > *most[i]) *most[i] = (double)t->run.comm->words[rank];
     }
-    result->comm = r->comm->name;
-    result->ranks = r->comm->ranks;
+    result->comm = t->run.comm->name;
+    result->ranks = t->run.comm->ranks;
 out:
     return status;
 }
 
-static dither_status make_result(run *r, dither_result **out, dither_error *error)
+static dither_status make_result(training *t, dither_result **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     dither_result *result = NULL;
-    TRY(dither_result_make(&r->plan, r->rank.device.name, &result, error));
-    result->stop = r->stop ? r->stop : "diverged";
-    result->iterations = r->iteration;
-    result->last = r->point;
-    result->f = r->point.loss;
-    result->fstar = r->optimum ? r->optimum->fstar : NAN;
-    result->certificate = r->optimum ? r->optimum->certificate : NAN;
-    TRY(dither_rank_read(&r->rank, r->rank.k.x, r->plan.features, result->x, error));
-    TRY(state_hash(r, &result->state_hash, error));
-    TRY(count_traffic(r, result, error));
+    TRY(dither_result_make(&t->run.plan, t->run.rank.device.name, &result, error));
+    result->stop = t->stop ? t->stop : "diverged";
+    result->iterations = t->run.iteration;
+    result->last = t->point;
+    result->f = t->point.loss;
+    result->fstar = t->optimum ? t->optimum->fstar : NAN;
+    result->certificate = t->optimum ? t->optimum->certificate : NAN;
+    TRY(dither_rank_read(&t->run.rank, t->run.answer, t->run.plan.features, result->x, error));
+    TRY(state_hash(t, &result->state_hash, error));
+    TRY(count_traffic(t, result, error));
     *out = result;
     return DITHER_OK;
 out:
@@ -290,80 +220,81 @@ out:
 }
 
 /* The optimum that rank 0 found. */
-static dither_status share_optimum(run *r, dither_error *error)
+static dither_status share_optimum(training *t, dither_error *error)
 {
     dither_status status = DITHER_OK;
     double facts[2] = {0};
-    if (r->comm->rank == 0) {
-        facts[0] = r->optimum->fstar, facts[1] = r->optimum->certificate;
+    if (t->run.comm->rank == 0) {
+        facts[0] = t->optimum->fstar, facts[1] = t->optimum->certificate;
     } else {
-        TRY_ALLOC(r->optimum, 1);
-        TRY_ALLOC(r->optimum->x, r->plan.features);
+        TRY_ALLOC(t->optimum, 1);
+        TRY_ALLOC(t->optimum->x, t->run.plan.features);
     }
-    TRY(r->comm->broadcast(r->comm, facts, sizeof facts, 0, error));
-    TRY(r->comm->broadcast(r->comm, r->optimum->x, (size_t)r->plan.features * sizeof(double), 0, error));
-    r->optimum->fstar = facts[0], r->optimum->certificate = facts[1];
+    TRY(t->run.comm->broadcast(t->run.comm, facts, sizeof facts, 0, error));
+    TRY(t->run.comm->broadcast(t->run.comm, t->optimum->x, (size_t)t->run.plan.features * sizeof(double), 0, error));
+    t->optimum->fstar = facts[0], t->optimum->certificate = facts[1];
 out:
     return status;
 }
 
 /* Every rank's own part of the set-up. */
-static dither_status set_up_rank(run *r, const dither_data *data, const dither_options *options, dither_error *error)
+static dither_status set_up_rank(training *t, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    dither_comm *comm = r->comm;
-    TRY(dither_plan_make(data, options, comm->ranks, &r->plan, error));
-    if (r->plan.workers < comm->ranks)
-        FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", r->plan.workers,
+    dither_comm *comm = t->run.comm;
+    TRY(dither_plan_make(data, options, comm->ranks, &t->run.plan, error));
+    if (t->run.plan.workers < comm->ranks)
+        FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", t->run.plan.workers,
              comm->ranks);
-    const int first = dither_plan_rank_worker(&r->plan, comm->ranks, comm->rank);
-    const int count = dither_plan_rank_worker(&r->plan, comm->ranks, comm->rank + 1) - first;
-    TRY(dither_rank_open(&r->rank, &r->plan, first, count, comm->neighbours, error));
-    TRY(dither_aggregate_open(&r->aggregate, comm, &r->plan, &r->rank, error));
+    const int first = dither_plan_rank_worker(&t->run.plan, comm->ranks, comm->rank);
+    const int count = dither_plan_rank_worker(&t->run.plan, comm->ranks, comm->rank + 1) - first;
+    TRY(dither_rank_open(&t->run.rank, &t->run.plan, first, count, comm->neighbours, error));
+    TRY(dither_aggregate_open(&t->run.aggregate, comm, &t->run.plan, &t->run.rank, error));
+    t->run.answer = t->run.rank.k.x;
 out:
     return status;
 }
 
 /* Ranks that were given different data or options would compute without an error, and nothing that makes sense. */
-static dither_status compare_inputs(run *r, const dither_data *data, dither_error *error)
+static dither_status compare_inputs(training *t, const dither_data *data, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const double steps[] = {r->plan.gamma, r->plan.alpha, r->plan.omega, r->plan.problem.l2};
+    const double steps[] = {t->run.plan.gamma, t->run.plan.alpha, t->run.plan.omega, t->run.plan.problem.l2};
     uint64_t h = dither_hash64(data->hash, steps, sizeof steps);
-    h = dither_hash64(h, &r->plan.codec, sizeof r->plan.codec);
-    TRY(dither_comm_gather_word(r->comm, (int64_t)h, error));
-    for (int rank = 1; rank < r->comm->ranks; rank++)
-        if (r->comm->words[rank] != r->comm->words[0])
+    h = dither_hash64(h, &t->run.plan.codec, sizeof t->run.plan.codec);
+    TRY(dither_comm_gather_word(t->run.comm, (int64_t)h, error));
+    for (int rank = 1; rank < t->run.comm->ranks; rank++)
+        if (t->run.comm->words[rank] != t->run.comm->words[0])
             FAIL(DITHER_USAGE, "rank %d has other data or options than rank 0", rank);
 out:
     return status;
 }
 
 /* Whatever fails in here fails on all ranks. */
-static dither_status set_up(run *r, const dither_data *data, const dither_options *options, dither_error *error)
+static dither_status set_up(training *t, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK, solved = DITHER_OK;
-    TRY(dither_comm_agree(r->comm, set_up_rank(r, data, options, error), error));
-    TRY(compare_inputs(r, data, error));
-    if (r->comm->rank == 0 && !strcmp(options->reference, "auto"))
-        solved = dither_solve(&r->plan.problem, !options->no_cache, &r->optimum, error);
-    TRY(dither_comm_agree(r->comm, solved, error));
+    TRY(dither_comm_agree(t->run.comm, set_up_rank(t, data, options, error), error));
+    TRY(compare_inputs(t, data, error));
+    if (t->run.comm->rank == 0 && !strcmp(options->reference, "auto"))
+        solved = dither_solve(&t->run.plan.problem, !options->no_cache, &t->optimum, error);
+    TRY(dither_comm_agree(t->run.comm, solved, error));
 out:
     return status;
 }
 
-static dither_status train(run *r, dither_observer observer, void *user, dither_result **out, dither_error *error)
+static dither_status train(training *t, dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    if (!strcmp(r->plan.options->reference, "auto")) TRY(share_optimum(r, error));
-    TRY(dither_evaluator_open(&r->evaluator, r->comm, &r->rank, r->plan.rows, r->optimum, error));
-    status = loop(r, observer, user, error);
+    if (!strcmp(t->run.plan.options->reference, "auto")) TRY(share_optimum(t, error));
+    TRY(dither_evaluator_open(&t->evaluator, t->run.comm, &t->run.rank, t->run.plan.rows, t->optimum, error));
+    status = loop(t, observer, user, error);
     if (status != DITHER_OK && status != DITHER_DIVERGED) goto out;
-    const dither_status made = make_result(r, out, status == DITHER_OK ? error : NULL);
+    const dither_status made = make_result(t, out, status == DITHER_OK ? error : NULL);
     if (made != DITHER_OK) status = made;
 out:
     /* the others come to the same end of a run that diverges; of any other failure they know nothing */
-    if (status != DITHER_OK && status != DITHER_DIVERGED) r->comm->alone = 1;
+    if (status != DITHER_OK && status != DITHER_DIVERGED) t->run.comm->alone = 1;
     return status;
 }
 
@@ -371,19 +302,20 @@ dither_status dither_train_ranks(dither_comm *comm, const dither_data *data, con
                                  dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
     dither_comm *own = NULL;
-    run r = {0};
+    training t = {0};
     dither_status status = DITHER_OK;
     *out = NULL;
     if (!comm) TRY(dither_comm_local(&own, error));
-    r.comm = comm ? comm : own;
-    TRY(set_up(&r, data, options, error));
-    TRY(train(&r, observer, user, out, error));
+    t.run.comm = comm ? comm : own;
+    TRY(set_up(&t, data, options, error));
+    TRY(train(&t, observer, user, out, error));
 out:
-    dither_evaluator_close(&r.evaluator);
-    dither_optimum_free(r.optimum);
-    dither_aggregate_close(&r.aggregate);
-    dither_rank_close(&r.rank);
-    dither_plan_free(&r.plan);
+    dither_evaluator_close(&t.evaluator);
+    dither_optimum_free(t.optimum);
+    if (t.run.plan.method && t.run.plan.method->close) t.run.plan.method->close(&t.run);
+    dither_aggregate_close(&t.run.aggregate);
+    dither_rank_close(&t.run.rank);
+    dither_plan_free(&t.run.plan);
     dither_comm_free(own, status);
     return status;
 }

@@ -27,7 +27,7 @@ dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *ra
     const dk_rank *k = &rank->k;
     const dk_device *v = &rank->device;
     const size_t message = (size_t)k->layout.message_words * 4, mine = a->bytes[a->comm->rank];
-    a->worker_bytes += (double)message;
+    a->worker_bytes += (double)message, a->worker_bits += (double)k->layout.bits;
     if (a->comm->ranks == 1) return DITHER_OK;
     char *all = a->staging ? a->staging : (void *)k->messages, *own = all + (size_t)k->first * message;
     if (a->staging)
@@ -48,7 +48,7 @@ static dither_status reduce(dither_aggregate *a, const dither_rank *rank, void *
     dither_status status = DITHER_OK;
     const dk_device *v = &rank->device;
     const size_t bytes = (size_t)count * each;
-    a->worker_bytes += (double)bytes;
+    a->worker_bytes += (double)bytes, a->worker_bits += 8 * (double)bytes;
     if (a->comm->ranks == 1) return DITHER_OK;
     if (a->staging) TRY_DEVICE(rank, v->download(v->context, a->staging, data, bytes), "sums");
     TRY(a->comm->allreduce(a->comm, a->staging ? a->staging : data, (size_t)count, reduction, error));

@@ -10,7 +10,9 @@ typedef struct dither_aggregate {
     dither_comm *comm;   /* not owned */
     size_t *bytes;       /* comm->ranks: of the messages of each rank's workers */
     void *staging;       /* messages, or scales and sums, on the host, when the device's memory is another; or NULL */
-    double worker_bytes; /* so far, of one worker, as if it had a rank of its own */
+    /* so far, of one worker, as if it had a rank of its own: handed over; and as coded, before padding to words. Where
+     * messages have variable length, the device counts them instead (dither_rank_sent) */
+    double worker_bytes, worker_bits;
 } dither_aggregate;
 
 dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, const dither_plan *plan,

@@ -1,8 +1,10 @@
-/* Methods as settings of one loop (run.c): which estimator, with or without DIANA's memories, which codec unless
- * told otherwise, and the theorem's step size. One file a method in methods/; the build finds them. */
+/* Methods: which estimator, with or without DIANA's memories, which codec unless told otherwise, the theorem's step
+ * size; and, where a method is no setting of dither_iterate, an iteration of its own, made of the stages in stages.h.
+ * One file a method in methods/; the build finds them. */
 #ifndef DITHER_METHOD_H
 #define DITHER_METHOD_H
 
+#include "error.h"
 #include "kernels.h"
 
 enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
@@ -23,12 +25,17 @@ typedef struct dither_facts {
     double mu;
 } dither_facts;
 
+typedef struct dither_run dither_run; /* stages.h */
+
 typedef struct dither_method {
     const char *name, *summary, *source;
     int estimator; /* unless told otherwise */
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
     double (*theory)(const dither_facts *facts); /* gamma */
+    dither_status (*start)(dither_run *run, dither_error *error);   /* NULL: dither_start */
+    dither_status (*iterate)(dither_run *run, dither_error *error); /* NULL: dither_iterate */
+    void (*close)(dither_run *run);                                 /* releases run->own; NULL: nothing there */
 } dither_method;
 
 #define X(name) extern const dither_method dither_method_##name;

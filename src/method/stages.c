@@ -1,0 +1,80 @@
+#include "stages.h"
+
+#include "philox.h"
+
+dk_round dither_stage_round(const dither_run *run)
+{
+    return (dk_round){.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
+                      .alpha = run->plan.alpha};
+}
+
+dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error *error)
+{
+    dk_rank *k = &run->rank.k;
+    const dk_device *v = &run->rank.device;
+    if (!keep_table) run->gradients += (double)run->plan.rows;
+    return dither_rank_check(&run->rank, v->refresh(v->context, k, k->table, k->mu, keep_table), "full gradients", error);
+}
+
+dither_status dither_stage_renew(dither_run *run, dither_error *error)
+{
+    const dither_plan *p = &run->plan;
+    const int64_t k = run->iteration, m = (p->rows + p->workers - 1) / p->workers;
+    /* at x^k, before the step: host and device compute the same coin */
+    if (p->estimator == DITHER_LSVRG && dk_coin(p->seed, k, p->coin)) return dither_stage_refresh(run, 0, error);
+    /* SAGA's mu_i collects rounding errors with each row: once a pass */
+    if (p->estimator == DITHER_SAGA && (k + 1) % (m / p->batch + 1) == 0) return dither_stage_refresh(run, 1, error);
+    return DITHER_OK;
+}
+
+dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_rank *rank = &run->rank;
+    const dk_device *v = &rank->device;
+    if (run->plan.aggregate == DITHER_ALLREDUCE) {
+        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, gradient | DK_SCALES), "scales");
+        TRY(dither_aggregate_scales(&run->aggregate, rank, error));
+        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, DK_ENCODE), "encoding");
+        TRY(dither_aggregate_sum(&run->aggregate, rank, error));
+    } else {
+        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, gradient | DK_ENCODE), "encoding");
+        TRY(dither_aggregate_gather(&run->aggregate, rank, error));
+    }
+out:
+    return status;
+}
+
+dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_error *error)
+{
+    const dk_device *v = &run->rank.device;
+    return dither_rank_check(&run->rank, v->step(v->context, &run->rank.k, round), "step", error);
+}
+
+dither_status dither_start(dither_run *run, dither_error *error)
+{
+    const int table = run->plan.estimator == DITHER_LSVRG || run->plan.estimator == DITHER_SAGA;
+    return table ? dither_stage_refresh(run, 0, error) : DITHER_OK;
+}
+
+/*   g_i     from a batch, or from all rows
+ *   q_i     Q(g_i - h_i) to all, h_i += alpha q_i
+ *   table   renewed at x^k
+ *   x       prox(x - gamma (h + mean q)), h += alpha mean q */
+dither_status dither_iterate(dither_run *run, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_plan *p = &run->plan;
+    const dk_round round = dither_stage_round(run);
+    if (p->estimator == DITHER_FULL) {
+        TRY(dither_stage_refresh(run, 0, error));
+        TRY(dither_stage_exchange(run, &round, DK_GRADIENT_DENSE, error));
+    } else {
+        TRY(dither_stage_exchange(run, &round, DK_GRADIENT_SAMPLED, error));
+        run->gradients += (double)p->workers * p->batch;
+        TRY(dither_stage_renew(run, error));
+    }
+    TRY(dither_stage_step(run, &round, error));
+out:
+    return status;
+}

@@ -1,0 +1,43 @@
+/* The stages of an iteration, from which methods are made: host code over the device and the aggregate. Most methods
+ * are settings of dither_iterate; one that differs writes its own `iterate` from the same stages. */
+#ifndef DITHER_STAGES_H
+#define DITHER_STAGES_H
+
+#include "aggregate/aggregate.h"
+#include "rank.h"
+
+/* What a run has reached. */
+struct dither_run {
+    dither_plan plan;
+    dither_rank rank;
+    dither_comm *comm; /* not owned */
+    dither_aggregate aggregate;
+    int64_t iteration;
+    double gradients;   /* evaluations of single rows' gradients by all workers so far */
+    const void *answer; /* real d, the device's: what the run returns and its trace is about: x, or an average */
+    void *own;          /* of the method (its start, its close) */
+};
+
+/* gamma and alpha of the present iteration */
+dk_round dither_stage_round(const dither_run *run);
+
+/* Tables := slopes at x (unless keep_table), mu_i := the mean of the table's gradients. */
+dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error *error);
+
+/* L-SVRG: the snapshot is renewed at x^k when the coin falls; SAGA: mu_i is summed anew now and then. */
+dither_status dither_stage_renew(dither_run *run, dither_error *error);
+
+/* Gradients as `gradient` says (DK_GRADIENT_...), messages, and those to all ranks: gathered, or summed as integers on
+ * a scale that all share. */
+dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error);
+
+/* Decode, h, x := prox(x - gamma g). */
+dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_error *error);
+
+/* Before the first iteration: the tables of L-SVRG and SAGA at x^0. */
+dither_status dither_start(dither_run *run, dither_error *error);
+
+/* One iteration of Algorithm 1 of Horvath et al., 2019, and of every method that is a setting of it. */
+dither_status dither_iterate(dither_run *run, dither_error *error);
+
+#endif
