@@ -15,17 +15,15 @@
 #include "losses.h"
 #include "options.h"
 #include "problem.h"
+#include "whole_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <float.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct dither_model {
     int loss; /* DK_LOSS_... */
@@ -34,48 +32,16 @@ struct dither_model {
     double *x; /* features */
 };
 
-/* ---- writing: to a temporary file beside the target, which takes its name when it is whole ---- */
+/* ---- writing ---- */
 
 typedef struct writer {
-    FILE *stream;
-    char *target;    /* with symbolic links followed; NULL for a device or a pipe, which is written directly */
-    char *temporary; /* NULL as target is, and once renamed */
+    dither_whole_file file;
     uint64_t hash;
 } writer;
 
-/* A new file in the folder of `target`, its name in *path. -1 with errno set. */
-static int create_beside(const char *target, char **path)
+static dither_status cannot_write(const char *path, int reason, dither_error *error)
 {
-    const char *slash = strrchr(target, '/');
-    const int folder_n = slash ? (int)(slash - target) + 1 : 0;
-    const size_t path_bytes = (size_t)folder_n + 64;
-    char *name = malloc(path_bytes);
-    int descriptor = -1;
-    for (int attempt = 0; name && descriptor < 0 && attempt < 1000; attempt++) {
-        snprintf(name, path_bytes, "%.*s.dither-%ld-%d.tmp", folder_n, target, (long)getpid(), attempt);
-        descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (descriptor < 0 && errno != EEXIST) break;
-    }
-    if (descriptor < 0) free(name);
-    else *path = name;
-    return descriptor;
-}
-
-static dither_status writer_open(writer *w, const char *path, dither_error *error)
-{
-    struct stat before;
-    const int exists = stat(path, &before) == 0;
-    int descriptor;
-    if (exists && !S_ISREG(before.st_mode)) {
-        descriptor = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        w->target = exists ? realpath(path, NULL) : strdup(path);
-        descriptor = w->target ? create_beside(w->target, &w->temporary) : -1;
-        if (descriptor >= 0 && exists) (void)!fchmod(descriptor, before.st_mode & 07777);
-    }
-    if (descriptor >= 0 && !(w->stream = fdopen(descriptor, "w"))) close(descriptor);
-    if (!w->stream) return dither_fail(error, DITHER_IO, "can't write model '%s': %s", path, strerror(errno));
-    return DITHER_OK;
+    return dither_fail(error, DITHER_IO, "can't write model '%s': %s", path, strerror(reason));
 }
 
 /* One line, its end included: the checksum is chained line by line. */
@@ -88,30 +54,7 @@ static void write_line(writer *w, const char *format, ...)
     const int length = vsnprintf(line, sizeof line, format, args);
     va_end(args);
     w->hash = dither_hash64(w->hash, line, (size_t)length);
-    fwrite(line, 1, (size_t)length, w->stream);
-}
-
-/* Write out, flush to the disk, rename. */
-static dither_status writer_commit(writer *w, const char *path, dither_error *error)
-{
-    int failed = fflush(w->stream) != 0 || ferror(w->stream);
-    failed = failed || (w->temporary && fsync(fileno(w->stream)) != 0);
-    int reason = errno;
-    if (fclose(w->stream) != 0 && !failed) failed = 1, reason = errno;
-    w->stream = NULL;
-    if (!failed && w->temporary && rename(w->temporary, w->target) != 0) failed = 1, reason = errno;
-    if (failed) return dither_fail(error, DITHER_IO, "can't write model '%s': %s", path, strerror(reason));
-    free(w->temporary);
-    w->temporary = NULL;
-    return DITHER_OK;
-}
-
-static void writer_close(writer *w)
-{
-    if (w->stream) fclose(w->stream);
-    if (w->temporary) unlink(w->temporary);
-    free(w->temporary);
-    free(w->target);
+    fwrite(line, 1, (size_t)length, w->file.stream);
 }
 
 static void write_labels(writer *w, const double *values)
@@ -131,12 +74,13 @@ dither_status dither_model_save(const dither_result *result, const char *path, d
     dither_status status = DITHER_OK;
     writer w = {0};
     int64_t weights = 0;
+    int reason;
     for (int64_t c = 0; c < result->features; c++) {
         if (!dk_finite(result->x[c]))
             FAIL(DITHER_DIVERGED, "weight %" PRId64 " is not finite: there is no model to save", c + 1);
         weights += result->x[c] != 0;
     }
-    TRY(writer_open(&w, path, error));
+    if ((reason = dither_whole_file_open(&w.file, path))) TRY(cannot_write(path, reason, error));
     write_line(&w, "dither-model 1\n");
     write_line(&w, "loss %s\n", result->loss);
     write_labels(&w, result->label_values);
@@ -148,10 +92,10 @@ dither_status dither_model_save(const dither_result *result, const char *path, d
         dither_format_real(result->x[c], number);
         write_line(&w, "%" PRId64 " %s\n", c + 1, number);
     }
-    fprintf(w.stream, "checksum %016" PRIx64 "\n", w.hash);
-    TRY(writer_commit(&w, path, error));
+    fprintf(w.file.stream, "checksum %016" PRIx64 "\n", w.hash);
+    if ((reason = dither_whole_file_commit(&w.file))) TRY(cannot_write(path, reason, error));
 out:
-    writer_close(&w);
+    dither_whole_file_close(&w.file);
     return status;
 }
 

@@ -111,6 +111,8 @@ class Help(Case):
             for code in "0123456":
                 self.assertRegex(text, r"(?m)^  %s  \S" % code)
             self.assertLessEqual(max(map(len, text.splitlines())), 80)
+            headings = re.findall(r"(?m)^\w+:$", text)
+            self.assertEqual(len(headings), len(set(headings)), "a group's rows are apart in options.def")
             self.assertEqual(text, self.ok("help", command))
             self.assertEqual(text, self.ok(command, "-h"))
 

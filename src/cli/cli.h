@@ -1,7 +1,9 @@
-/* What the files of the command share. The command uses the library through dither.h only. */
+/* What the files of the command share. The command uses the library through dither.h only; ../whole_file.h, which
+ * knows nothing of the library, is compiled into both. */
 #ifndef DITHER_CLI_H
 #define DITHER_CLI_H
 
+#include "../whole_file.h"
 #include "dither.h"
 
 #include <stdio.h>
@@ -85,10 +87,10 @@ const char *cli_format_duration(double seconds, char out[CLI_NUMBER_BYTES]);
 /* Written under a temporary name in the target's folder; takes the target's name at the commit. A device or a pipe
  * is written directly. */
 typedef struct cli_output {
-    FILE *stream;
+    FILE *stream;     /* of `file` */
     const char *path; /* as the user gave it; borrowed */
-    char *target;     /* with symbolic links followed; NULL for a device or a pipe */
-    char *temporary;
+    char *temporary;  /* the name of `file` until it is committed, for the signal handler; NULL without one */
+    dither_whole_file file;
 } cli_output;
 
 dither_status cli_output_open(cli_output *output, const char *path, dither_error *error);

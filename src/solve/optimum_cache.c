@@ -1,14 +1,13 @@
 #include "optimum_cache.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "hash.h"
 #include "losses.h"
+#include "whole_file.h"
 
 #define MAGIC UINT64_C(0x3170746f68746964) /* "dithopt1"; other byte orders see another number */
 
@@ -107,21 +106,6 @@ static void make_folders(char *path)
     }
 }
 
-static int write_all(int descriptor, const header *h, const double *x)
-{
-    const uint64_t sum = checksum(h, x);
-    const size_t d = (size_t)h->key.features;
-    FILE *const file = fdopen(descriptor, "wb");
-    if (!file) {
-        close(descriptor);
-        return 0;
-    }
-    int good = fwrite(h, sizeof *h, 1, file) == 1 && fwrite(x, sizeof *x, d, file) == d &&
-               fwrite(&sum, sizeof sum, 1, file) == 1;
-    good = !fflush(file) && !fsync(descriptor) && good;
-    return !fclose(file) && good;
-}
-
 int dither_optimum_cache_write(const char *path, const dither_problem *problem, const dither_optimum *optimum)
 {
     header h = {.key = key_of(problem),
@@ -132,13 +116,16 @@ int dither_optimum_cache_write(const char *path, const dither_problem *problem, 
                 .L = optimum->L,
                 .mu = optimum->mu};
     while (h.solver < SOLVERS && strcmp(solver_names[h.solver], optimum->solver)) h.solver++;
-    char *const temporary = joined(path, ".XXXXXX", "");
-    if (!temporary) return 0;
-    make_folders(temporary);
-    const int descriptor = mkstemp(temporary); /* several processes may solve the same problem at once */
-    int good = descriptor >= 0 && write_all(descriptor, &h, optimum->x);
-    good = good && !rename(temporary, path);
-    if (descriptor >= 0 && !good) unlink(temporary);
-    free(temporary);
+    char *const folders = strdup(path);
+    if (!folders) return 0;
+    make_folders(folders);
+    free(folders);
+    const uint64_t sum = checksum(&h, optimum->x);
+    const size_t d = (size_t)h.key.features;
+    dither_whole_file file; /* several processes may solve the same problem at once: the last one's file stays */
+    int good = dither_whole_file_open(&file, path) == 0;
+    good = good && fwrite(&h, sizeof h, 1, file.stream) == 1 && fwrite(optimum->x, sizeof *optimum->x, d, file.stream) == d &&
+           fwrite(&sum, sizeof sum, 1, file.stream) == 1 && dither_whole_file_commit(&file) == 0;
+    dither_whole_file_close(&file);
     return good;
 }
