@@ -201,6 +201,45 @@ DITHER_API dither_status dither_model_score(const dither_model *model, const dit
                                             dither_error *error);
 DITHER_API void dither_model_free(dither_model *model);
 
+/* ---- benchmarks: docs/bench.md says what is measured, and how ---- */
+
+/* Lists are names or numbers with commas between; "all": every one of the registry. */
+typedef struct dither_bench {
+    int64_t begin_bytes, end_bytes; /* of the uncompressed vector as float32, so that d = bytes / 4; the first and the
+                                       last size */
+    double factor;                  /* from one size to the next, greater than 1 */
+    int repeats, warmup;            /* of each measurement, whose median counts; and before them */
+    int check;                      /* are the results compared with what they must be? */
+    int threads;                    /* of the CPU; 0: as many as a run takes */
+    int workers;                    /* n; 0: see the function */
+    const char *device;             /* "auto", "cpu", "cuda" */
+    const char *precision;          /* "f32", "f64": of the state */
+    const char *codecs, *wires, *levels, *norms, *blocks;
+} dither_bench;
+DITHER_API void dither_bench_defaults(dither_bench *out);
+
+/* One codec on one wire at one size. Seconds are medians; bytes are those that have to move, per call. */
+typedef struct dither_codec_speed {
+    const char *codec, *wire, *norm;  /* norm: "1", "2", "inf", or "" */
+    int64_t d, levels, block, keep;   /* 0 for what the codec does not take */
+    double encode_seconds;            /* g_i - h_i to a message, and h_i's update */
+    double decode_seconds;            /* one message more to decode */
+    double step_seconds;              /* one message decoded, with the update of h and x */
+    double encode_bytes, decode_bytes, step_bytes;
+    double copy_rate;                 /* bytes a second, read and written, of copies taken alternately with the above */
+    double bits;                      /* a coordinate, of the message as handed over, norms and padding included */
+    double bits_formula;              /* of the layout, before padding; for a wire of variable length its bound */
+    double error;                     /* ||Q(x) - x||^2 / ||x||^2, measured on independent normal coordinates */
+    double expected, deviation;       /* its mean given this x by the formula, and its standard deviation; or NaN */
+    double omega;                     /* its bound for every x */
+    int wrong;                        /* error is far from expected, or expected is above omega */
+} dither_codec_speed;
+typedef dither_status (*dither_codec_speed_seen)(void *user, const dither_codec_speed *row);
+/* Every codec, wire, norm, number of levels and block of the lists that go together, at every size; calls `seen` with
+ * each as it is done and ends when that returns another status than DITHER_OK. One worker on one device. */
+DITHER_API dither_status dither_bench_codec(const dither_bench *bench, dither_codec_speed_seen seen, void *user,
+                                            dither_error *error);
+
 /* ---- what this build can do ---- */
 
 typedef struct dither_entry {

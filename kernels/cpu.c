@@ -61,6 +61,28 @@ static int cpu_copy(void *context, void *to, const void *from, size_t bytes)
     return 0;
 }
 
+typedef struct copy_job {
+    char *to;
+    const char *from;
+    size_t bytes;
+} copy_job;
+
+enum { COPY_PART = 1 << 20 };
+
+static void copy_range(const void *job, int64_t begin, int64_t end)
+{
+    const copy_job *j = job;
+    const size_t first = (size_t)begin * COPY_PART, last = (size_t)end * COPY_PART;
+    memcpy(j->to + first, j->from + first, (last < j->bytes ? last : j->bytes) - first);
+}
+
+static int cpu_copy_within(void *context, void *to, const void *from, size_t bytes)
+{
+    const copy_job job = {to, from, bytes};
+    if (bytes) dk_cpu_share(context, (int64_t)(bytes / 8), (int64_t)((bytes + COPY_PART - 1) / COPY_PART), copy_range, &job);
+    return 0;
+}
+
 static const char *cpu_explain(void *context, int code) { return (void)context, code ? "out of memory" : "no error"; }
 
 static void cpu_close(void *context) { free(context); }
@@ -74,7 +96,7 @@ int dk_device_open_cpu(dk_device *out, int threads)
     const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     cpu->threads = threads > 0 ? threads : (threads < 0 && -threads < cores ? -threads : cores);
     *out = (dk_device){"cpu",    cpu,           cpu_alloc,        cpu_release,   cpu_copy,          cpu_copy,
-                       cpu_copy, kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain,
+                       cpu_copy_within, kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain,
                        cpu_close};
     return 0;
 }

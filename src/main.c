@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_train, &cli_predict, &cli_optimum, &cli_info};
+static const cli_command *const commands[] = {&cli_train, &cli_predict, &cli_optimum, &cli_info, &cli_bench};
 
 const cli_command *cli_command_at(size_t index)
 {
@@ -28,6 +28,23 @@ static dither_status fail_unknown_command(const char *name, dither_error *error)
     return cli_fail(error, DITHER_USAGE, "there is no command '%.80s'; the commands are %shelp", name, list);
 }
 
+static const cli_command *find_part(const cli_command *command, const char *name)
+{
+    for (const cli_command *const *part = command->parts; part && *part; part++)
+        if (strcmp(cli_last_name(*part), name) == 0) return *part;
+    return NULL;
+}
+
+static dither_status fail_part(const cli_command *command, const char *name, dither_error *error)
+{
+    char list[256] = "";
+    size_t used = 0;
+    for (const cli_command *const *part = command->parts; *part; part++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", cli_last_name(*part));
+    if (!name) return cli_fail(error, DITHER_USAGE, "%s needs one of %s", command->name, list);
+    return cli_fail(error, DITHER_USAGE, "%s has no part '%.80s'; there are %s", command->name, name, list);
+}
+
 /* help, help COMMAND, --help, -h, --version */
 static int is_help(const char *word)
 {
@@ -40,13 +57,15 @@ typedef struct ending {
     dither_comm *comm;
 } ending;
 
-static dither_status run_command(const cli_command *command, int argc, char **argv, ending *end, dither_error *error)
+/* `words`: how many of argv, after the program's name, name the command. */
+static dither_status run_command(const cli_command *command, int argc, char **argv, int words, ending *end,
+                                 dither_error *error)
 {
     dither_status status = DITHER_OK;
     cli_arguments arguments = {0};
     arguments.typed = cli_quote_command(argc, argv); /* before the parser reorders argv */
     if (!arguments.typed) FAIL(DITHER_INTERNAL, "out of memory");
-    TRY(cli_arguments_parse(command, argc - 1, argv + 1, &arguments, error));
+    TRY(cli_arguments_parse(command, argc - words, argv + words, &arguments, error));
     if (arguments.help) cli_help_command(command);
     else TRY(command->run(&arguments, error));
 out:
@@ -64,13 +83,24 @@ static dither_status dispatch(int argc, char **argv, const cli_command **command
     }
     if (is_help(word)) {
         if (argc > 2 && !(*command = find_command(argv[2]))) return fail_unknown_command(argv[2], error);
+        if (argc > 3 && (*command)->parts) {
+            const cli_command *part = find_part(*command, argv[3]);
+            if (!part) return fail_part(*command, argv[3], error);
+            *command = part;
+        }
         if (argc > 2) cli_help_command(*command);
         else cli_help_overview(stdout);
         return DITHER_OK;
     }
     *command = find_command(word);
     if (!*command) return fail_unknown_command(word, error);
-    return run_command(*command, argc, argv, end, error);
+    if (!(*command)->parts) return run_command(*command, argc, argv, 1, end, error);
+    if (argc < 3) return fail_part(*command, NULL, error);
+    if (is_help(argv[2])) return cli_help_command(*command), DITHER_OK;
+    const cli_command *part = find_part(*command, argv[2]);
+    if (!part) return fail_part(*command, argv[2], error);
+    *command = part;
+    return run_command(part, argc, argv, 2, end, error);
 }
 
 int main(int argc, char **argv)

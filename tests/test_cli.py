@@ -27,7 +27,7 @@ TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src", "o
 COLUMNS = "iteration,epochs,uplink_bits,wire_bytes,seconds,loss,gap,dist2,grad_norm".split(",")
 KEYS = COLUMNS + ("method estimator codec wire rows features workers iterations f fstar certificate gamma alpha omega "
                   "L_max L mu state_hash device status stop version command options").split()
-COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": ""}
+COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": ""}
 
 
 def option_table():

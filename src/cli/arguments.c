@@ -5,27 +5,68 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CODE = 1000 }; /* getopt_long returns FIRST_CODE + the option's index */
+enum { FIRST_CODE = 1000, FIRST_FLAG = 500 }; /* getopt_long returns FIRST_CODE + the option's index, or FIRST_FLAG + */
 
-static int takes_option(const cli_command *command, const dither_option_info *info)
+int cli_takes_option(const cli_command *command, const dither_option_info *info)
 {
+    if (command->left_out && strcmp(command->left_out, info->group) == 0) return 0;
     return command->letter && strchr(info->commands, command->letter) != NULL;
+}
+
+static int flag_count(const cli_command *command)
+{
+    int count = 0;
+    while (command->flags && command->flags[count].name) count++;
+    return count;
+}
+
+const char *cli_flag_value(const cli_command *command, const cli_arguments *arguments, const char *name)
+{
+    for (int i = 0; i < flag_count(command); i++)
+        if (strcmp(command->flags[i].name, name) == 0)
+            return arguments->flag[i] ? arguments->flag[i] : command->flags[i].initial;
+    return "";
+}
+
+const char *cli_last_name(const cli_command *command)
+{
+    const char *space = strrchr(command->name, ' ');
+    return space ? space + 1 : command->name;
 }
 
 /* Freed by the caller; NULL when out of memory. */
 static struct option *make_long_options(const cli_command *command)
 {
-    struct option *list = calloc(dither_option_count() + 2, sizeof *list);
+    struct option *list = calloc(dither_option_count() + CLI_FLAGS + 2, sizeof *list);
     if (!list) return NULL;
     size_t used = 0;
+    for (int i = 0; i < flag_count(command); i++)
+        list[used++] = (struct option){command->flags[i].name, command->flags[i].metavar ? required_argument : no_argument, NULL,
+                                        FIRST_FLAG + i};
     for (size_t i = 0; i < dither_option_count(); i++) {
         const dither_option_info *info = dither_option_at(i);
-        if (!takes_option(command, info)) continue;
+        if (!cli_takes_option(command, info)) continue;
         const int has_value = info->type == DITHER_OPTION_FLAG ? no_argument : required_argument;
         list[used++] = (struct option){info->name, has_value, NULL, FIRST_CODE + (int)i};
     }
     list[used] = (struct option){"help", no_argument, NULL, 'h'};
     return list;
+}
+
+/* ":hb:e:": the letters of the command's own options */
+static void make_letters(const cli_command *command, char out[2 * CLI_FLAGS + 3])
+{
+    out += sprintf(out, ":h");
+    for (int i = 0; i < flag_count(command); i++)
+        if (command->flags[i].letter) out += sprintf(out, command->flags[i].metavar ? "%c:" : "%c", command->flags[i].letter);
+}
+
+/* The place in the table of what getopt_long returned, or -1. */
+static int flag_index(const cli_command *command, int code)
+{
+    for (int i = 0; i < flag_count(command); i++)
+        if (code == FIRST_FLAG + i || (code > 0 && code == command->flags[i].letter)) return i;
+    return -1;
 }
 
 static int option_code(const char *name)
@@ -58,6 +99,10 @@ static dither_status fail_option(const cli_command *command, int code, const cha
         if (code == ':') return cli_fail(error, DITHER_USAGE, "--%s needs a value", info->name);
         return cli_fail(error, DITHER_USAGE, "--%s takes no value", info->name);
     }
+    const int flag = flag_index(command, optopt);
+    if (flag >= 0)
+        return cli_fail(error, DITHER_USAGE, "--%s %s", command->flags[flag].name,
+                        code == ':' ? "needs a value" : "takes no value");
     if (optopt == 'h') return cli_fail(error, DITHER_USAGE, "--help takes no value");
     if (optopt) return cli_fail(error, DITHER_USAGE, "there is no option '-%c'; the names begin with --", optopt);
     return fail_long(command, word, list, options, error);
@@ -70,6 +115,16 @@ static dither_status set_option(dither_options *options, const dither_option_inf
     if (!*value || strncmp(value, "--", 2) == 0)
         return cli_fail(error, DITHER_USAGE, "--%s needs a value", info->name);
     return dither_options_set(options, info->name, value, error);
+}
+
+static dither_status set_flag(const cli_command *command, cli_arguments *out, int index, const char *value,
+                              dither_error *error)
+{
+    if (!command->flags[index].metavar) value = "1";
+    if (!*value || strncmp(value, "--", 2) == 0)
+        return cli_fail(error, DITHER_USAGE, "--%s needs a value", command->flags[index].name);
+    out->flag[index] = value;
+    return DITHER_OK;
 }
 
 static dither_status take_operands(const cli_command *command, int count, char **words, cli_arguments *out,
@@ -91,9 +146,12 @@ dither_status cli_arguments_parse(const cli_command *command, int argc, char **a
     struct option *list = make_long_options(command);
     if (!list) FAIL(DITHER_INTERNAL, "out of memory");
     TRY(dither_options_create(&out->options, error));
+    char letters[2 * CLI_FLAGS + 3];
+    make_letters(command, letters);
     opterr = 0;
-    for (int code; (code = getopt_long(argc, argv, ":h", list, NULL)) != -1;) {
+    for (int code; (code = getopt_long(argc, argv, letters, list, NULL)) != -1;) {
         if (code == 'h') out->help = 1;
+        else if (flag_index(command, code) >= 0) TRY(set_flag(command, out, flag_index(command, code), optarg, error));
         else if (code >= FIRST_CODE)
             TRY(set_option(out->options, dither_option_at((size_t)(code - FIRST_CODE)), optarg, error));
         else TRY(fail_option(command, code, argv[optind - 1], list, out->options, error));

@@ -29,8 +29,19 @@ void cli_print_error(const dither_error *error, const char *command);
 
 /* ---- commands: one file each ---- */
 
+/* An option that one command has for itself, beside the library's. */
+typedef struct cli_flag {
+    char letter;      /* -b; 0 for none */
+    const char *name; /* --begin */
+    const char *metavar; /* NULL: takes no value; "1" when given */
+    const char *initial, *help;
+} cli_flag;
+
+enum { CLI_FLAGS = 32 }; /* most of a command */
+
 typedef struct cli_arguments {
     dither_options *options;
+    const char *flag[CLI_FLAGS]; /* values of the command's own options, in the order of its table */
     const char *operand[2]; /* DATA, or MODEL and DATA */
     char *typed;            /* the whole command line, quoted for a shell; owned */
     int help;               /* --help was given */
@@ -39,7 +50,7 @@ typedef struct cli_arguments {
 } cli_arguments;
 
 typedef struct cli_command {
-    const char *name;
+    const char *name;     /* "train"; of a part "bench codec" */
     char letter;          /* of dither_option_info.commands; 0 for a command without options */
     const char *operands; /* "MODEL DATA" */
     int operand_n;
@@ -47,9 +58,12 @@ typedef struct cli_command {
     const char *about;    /* a paragraph for --help */
     const char *example;  /* arguments of an example */
     dither_status (*run)(cli_arguments *arguments, dither_error *error);
+    const cli_flag *flags;   /* its own options, ended by a NULL name; or NULL */
+    const char *left_out;    /* group of the library's options that it does not take, or NULL */
+    const struct cli_command *const *parts; /* NULL-terminated: one of them has to be named; or NULL */
 } cli_command;
 
-extern const cli_command cli_train, cli_predict, cli_optimum, cli_info;
+extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench;
 
 /* NULL past the end */
 const cli_command *cli_command_at(size_t index);
@@ -58,6 +72,12 @@ const cli_command *cli_command_at(size_t index);
 dither_status cli_arguments_parse(const cli_command *command, int argc, char **argv, cli_arguments *out,
                                   dither_error *error);
 void cli_arguments_free(cli_arguments *arguments);
+/* Is the library's option one of the command's? */
+int cli_takes_option(const cli_command *command, const dither_option_info *info);
+/* The value of one of the command's own options: what was given, else what its table says. */
+const char *cli_flag_value(const cli_command *command, const cli_arguments *arguments, const char *name);
+/* The last word of a command's name. */
+const char *cli_last_name(const cli_command *command);
 
 /* The command line as one string that a shell reads back as argv; NULL when out of memory. */
 char *cli_quote_command(int argc, char **argv);

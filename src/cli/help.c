@@ -58,12 +58,40 @@ static void print_option(const dither_option_info *info)
     cli_print_wrapped(stdout, help, column, HELP_COLUMN);
 }
 
+/* "  -b, --begin SIZE" and what it means */
+static void print_flag(const cli_flag *flag)
+{
+    char help[640], letter[8] = "";
+    if (flag->letter) snprintf(letter, sizeof letter, "-%c, ", flag->letter);
+    snprintf(help, sizeof help, "%s%s%s%s", flag->help, *flag->initial && flag->metavar ? " [default " : "",
+             flag->metavar ? flag->initial : "", *flag->initial && flag->metavar ? "]" : "");
+    int column = printf("  %s--%s%s%s", letter, flag->name, flag->metavar ? " " : "", flag->metavar ? flag->metavar : "");
+    if (column + 2 > HELP_COLUMN) {
+        printf("\n");
+        column = 0;
+    }
+    cli_print_wrapped(stdout, help, column, HELP_COLUMN);
+}
+
+static void print_parts(const cli_command *command)
+{
+    printf("\nParts:\n");
+    for (const cli_command *const *part = command->parts; *part; part++) {
+        const int column = printf("  %s %s", (*part)->name, (*part)->operands);
+        cli_print_wrapped(stdout, (*part)->summary, column, HELP_COLUMN);
+    }
+    printf("\n'dither %s PART --help' lists its options.\n", command->name);
+}
+
 static void print_options(const cli_command *command)
 {
+    if (command->parts) print_parts(command);
+    if (command->flags) printf("\nMeasuring:\n");
+    for (const cli_flag *flag = command->flags; flag && flag->name; flag++) print_flag(flag);
     const char *group = "";
     for (size_t i = 0; i < dither_option_count(); i++) {
         const dither_option_info *info = dither_option_at(i);
-        if (!command->letter || !strchr(info->commands, command->letter)) continue;
+        if (!cli_takes_option(command, info)) continue;
         if (strcmp(group, info->group) != 0) {
             group = info->group;
             printf("\n%c%s:\n", group[0] - 'a' + 'A', group + 1);
@@ -89,7 +117,7 @@ static void print_exit_codes(FILE *stream)
 void cli_help_command(const cli_command *command)
 {
     printf("Usage: dither %s%s%s%s\n\n", command->name, *command->operands ? " " : "", command->operands,
-           command->letter ? " [options]" : "");
+           command->letter || command->flags ? " [options]" : "");
     cli_print_wrapped(stdout, command->about, 0, 0);
     print_options(command);
     printf("\nExample:\n  dither %s%s%s\n", command->name, *command->example ? " " : "", command->example);

@@ -43,20 +43,26 @@ static void put_key(cli_json *json, const char *key)
     fputs(": ", json->stream);
 }
 
-void cli_json_open(cli_json *json, const char *key)
+static void open_with(cli_json *json, const char *key, char bracket)
 {
     put_key(json, key);
-    fputc('{', json->stream);
+    fputc(bracket, json->stream);
     json->depth++;
     json->fresh = 1;
 }
 
-void cli_json_close(cli_json *json)
+static void close_with(cli_json *json, char bracket)
 {
     json->depth--;
-    fprintf(json->stream, "\n%*s}%s", 2 * json->depth, "", json->depth ? "" : "\n");
+    if (!json->fresh) fprintf(json->stream, "\n%*s", 2 * json->depth, "");
+    fprintf(json->stream, "%c%s", bracket, json->depth ? "" : "\n");
     json->fresh = 0;
 }
+
+void cli_json_open(cli_json *json, const char *key) { open_with(json, key, '{'); }
+void cli_json_close(cli_json *json) { close_with(json, '}'); }
+void cli_json_open_list(cli_json *json, const char *key) { open_with(json, key, '['); }
+void cli_json_close_list(cli_json *json) { close_with(json, ']'); }
 
 void cli_json_string(cli_json *json, const char *key, const char *value)
 {

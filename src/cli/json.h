@@ -14,6 +14,9 @@ typedef struct cli_json {
 /* key NULL: the outermost object */
 void cli_json_open(cli_json *json, const char *key);
 void cli_json_close(cli_json *json);
+/* A list; its items are written with key NULL. */
+void cli_json_open_list(cli_json *json, const char *key);
+void cli_json_close_list(cli_json *json);
 /* NULL gives null. Bytes that are not UTF-8 become U+FFFD. */
 void cli_json_string(cli_json *json, const char *key, const char *value);
 /* What is not finite gives null: JSON has no word for it. */

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""`dither bench`, from outside: its tables and files, sizes and errors against formulas, and what it refuses. No timing is
+asserted. DITHER_BIN is the program, DITHER_DATA_DIR the folder with mushrooms. Standard library only."""
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BIN = os.environ.get("DITHER_BIN", "dither")
+DATA = os.environ.get("DITHER_DATA_DIR", "data")
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="dither-bench-")
+        self.addCleanup(folder.cleanup)
+        self.dir = folder.name
+        self.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.dir, "cache"), LC_ALL="C")
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def bench(self, *words):
+        return subprocess.run([BIN, "bench", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, env=self.env, cwd=self.dir, timeout=300)
+
+    def ok(self, *words):
+        done = self.bench(*words)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        return done.stdout
+
+    def rows(self, *words):
+        """Table and JSON of a run that succeeds: the table's data lines, the JSON's rows."""
+        text = self.ok(*words, "-J", "out.json", "--force")
+        with open(self.path("out.json"), encoding="utf-8") as f:
+            found = json.load(f, parse_constant=lambda word: self.fail("not JSON: " + word))
+        self.assertEqual(found["benchmark"], words[0])
+        self.assertIn("bench", found["command"])
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        return lines, found["rows"]
+
+    def refused(self, code, words, *parts):
+        done = self.bench(*words)
+        self.assertEqual(done.returncode, code, (words, done.stderr))
+        self.assertRegex(done.stderr, r"\Adither: [^\n]+\n\Z")
+        for part in parts:
+            self.assertIn(part, done.stderr)
+        self.assertEqual(os.listdir(self.dir), [])
+
+
+def ceil_log2(n):
+    return max(n - 1, 0).bit_length()
+
+
+class Parts(Case):
+    def test_help_and_names(self):
+        text = self.ok("--help")
+        for part in ("codec",):
+            self.assertRegex(text, r"(?m)^  bench %s " % part)
+            own = self.ok(part, "--help")
+            self.assertIn("Usage: dither bench %s" % part, own)
+            self.assertIn("Example:\n  dither bench %s" % part, own)
+            self.assertLessEqual(max(map(len, own.splitlines())), 100)
+        self.refused(2, [], "codec")
+        self.refused(2, ["speed"], "'speed'", "codec")
+        self.refused(2, ["codec", "file"], "'file'")
+
+    def test_bad_values(self):
+        for words, *parts in [
+                (["-b", "0"], "--begin", "64K"), (["-b", "1x"], "--begin"), (["-b", "-4"], "--begin"),
+                (["-b", "64K", "-e", "1K"], "--end"), (["-f", "1"], "--factor"), (["-n", "0"], "--repeats", "1 to 1000"),
+                (["-w", "-1"], "--warmup"), (["-c", "2"], "--check"), (["--threads", "0"], "--threads"),
+                (["-b"], "--begin needs a value"), (["-q", "1"], "'-q'"), (["--force=1"], "--force takes no value"),
+                (["--codec", "zip"], "'zip'", "dither", "natural"), (["--wire", "rice,json"], "'json'", "base3"),
+                (["--levels", "0"], "levels", "1 to 32767"), (["--levels", "1,,2"], "levels"), (["--norm", "3"], "inf, 1, 2"),
+                (["--codec", "dither", "--wire", "base3", "--levels", "7"], "base3", "7"),
+                (["--precision", "f16"], "f32 or f64"), (["--device", "tpu"], "cuda")]:
+            with self.subTest(words=words):
+                self.refused(2, ["codec", *words], *parts)
+        self.refused(6, ["codec", "-J", "absent/out.json"], "absent")
+
+    def test_a_result_is_not_overwritten(self):
+        words = ["codec", "-b", "64", "-n", "1", "-w", "0", "--codec", "identity", "-J", "out.json"]
+        self.ok(*words)
+        done = self.bench(*words)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--force", done.stderr)
+        self.ok(*words, "--force")
+
+
+class Codec(Case):
+    def check_row(self, row):
+        d, s, bits = row["count"], row["levels"], row["bits_formula"]
+        block = row["block"] or d
+        blocks = -(-d // block)
+        norms = 32 * blocks / d if row["norm"] or row["codec"] == "kbit" else 0
+        if row["wire"] == "fixed":
+            alphabet = {"dither": 2 * s + 1, "kbit": 2 * s + 1, "natural": 512, "natural-dither": 2 * s + 1,
+                        "bf16": 65536}[row["codec"]]
+            self.assertAlmostEqual(bits, ceil_log2(alphabet) + norms)
+        elif row["wire"] == "float":
+            self.assertAlmostEqual(bits, 32 * (row["keep"] or d) / d + norms)
+        if row["codec"] == "randk":
+            omega = d / row["keep"] - 1
+            self.assertAlmostEqual(row["expected_error"], omega)
+        elif row["codec"] == "dither":
+            root = {"inf": None, "2": math.sqrt(block), "1": block}[row["norm"]]
+            omega = ((math.sqrt(1 + (block - 1) / s ** 2) - 1) / 2 if root is None else
+                     root / s - 1 if s <= root / 2 else root ** 2 / (4 * s * s))
+        else:
+            omega = row["omega"]
+        self.assertAlmostEqual(row["omega"], omega, delta=1e-9 * (1 + omega))
+        self.assertEqual(row["wrong"], 0)
+        self.assertLessEqual(row["expected_error"], omega * (1 + 1e-5))
+        self.assertLessEqual(abs(row["relative_error"] - row["expected_error"]),
+                             6 * row["error_deviation"] + 1e-4 * row["expected_error"] + 1e-12)
+        if bits <= row["bits_per_coordinate"]: # words of 32 bits, for each tile of up to 2048
+            self.assertLess(row["bits_per_coordinate"] - bits, 32 * (d / 1000 + blocks + 1) / d + 1e-9)
+        for key in ("encode", "decode", "step"):
+            if row[key + "_seconds"] is not None:
+                self.assertGreater(row[key + "_seconds"], 0)
+                share = row[key + "_bytes"] / row[key + "_seconds"] / row["copy_bytes_per_second"]
+                self.assertAlmostEqual(row[key + "_share"] / share, 1)
+
+    def test_every_codec_and_wire(self):
+        lines, rows = self.rows("codec", "-b", "4K", "-e", "16.4K", "-f", "4", "-n", "2", "-w", "0", "--norm", "all",
+                                "--block", "0,100", "--levels", "1,5,127")
+        self.assertEqual(len(lines), len(rows))
+        self.assertEqual({row["count"] for row in rows}, {1024, 4096})
+        listed = subprocess.run([BIN, "info"], stdout=subprocess.PIPE, text=True).stdout
+        for kind in ("codec", "wire"):
+            group = re.search(r"^%ss:\n((?:  .*\n)+)" % kind.capitalize(), listed, re.M).group(1)
+            self.assertEqual({row[kind] for row in rows}, set(re.findall(r"(?m)^  (\S+)", group)))
+        for row in rows:
+            with self.subTest(row=row):
+                self.check_row(row)
+
+    def test_lists_and_double_precision(self):
+        lines, rows = self.rows("codec", "-b", "1K", "-n", "1", "--codec", "dither,natural", "--wire", "fixed,base3",
+                                "--levels", "1,7", "--precision", "f64")
+        found = [(row["codec"], row["wire"], row["levels"]) for row in rows]
+        self.assertEqual(sorted(found), [("dither", "base3", 1), ("dither", "fixed", 1), ("dither", "fixed", 7),
+                                         ("natural", "fixed", 0)])
+        for row in rows:
+            self.check_row(row)
+            self.assertEqual(row["encode_bytes"], 256 * (24 + row["bits_per_coordinate"] / 8))
+        self.assertEqual([line.split()[2] for line in lines], [row["codec"] for row in rows])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + (["-v"] if "-v" in sys.argv else []))
