@@ -26,16 +26,14 @@ static const dk_cpu_kernels *choose(void)
 static const dk_cpu_kernels *choose(void) { return &dk_cpu_kernels_baseline; }
 #endif
 
-void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
-               const void *job)
+void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, dk_part *part, const void *job)
 {
     const int64_t wanted = cpu->always || units >= 10000 ? cpu->threads : 1, threads = wanted < count ? wanted : count;
     if (threads <= 1) {
         part(job, 0, count);
         return;
     }
-#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
-    for (int64_t t = 0; t < threads; t++) part(job, count * t / threads, count * (t + 1) / threads);
+    dk_pool_run(cpu->pool, (int)threads, count, part, job);
 }
 
 static int cpu_alloc(void *context, size_t bytes, void **out)
@@ -85,7 +83,11 @@ static int cpu_copy_within(void *context, void *to, const void *from, size_t byt
 
 static const char *cpu_explain(void *context, int code) { return (void)context, code ? "out of memory" : "no error"; }
 
-static void cpu_close(void *context) { free(context); }
+static void cpu_close(void *context)
+{
+    dk_pool_free(((dk_cpu *)context)->pool);
+    free(context);
+}
 
 int dk_device_open_cpu(dk_device *out, int threads)
 {
@@ -95,6 +97,11 @@ int dk_device_open_cpu(dk_device *out, int threads)
     cpu->always = threads > 0;
     const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     cpu->threads = threads > 0 ? threads : (threads < 0 && -threads < cores ? -threads : cores);
+    cpu->pool = dk_pool_create(cpu->threads);
+    if (!cpu->pool) {
+        free(cpu);
+        return 1;
+    }
     *out = (dk_device){"cpu",    cpu,           cpu_alloc,        cpu_release,   cpu_copy,          cpu_copy,
                        cpu_copy_within, kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain,
                        cpu_close};

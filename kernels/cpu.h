@@ -3,17 +3,18 @@
 #define DITHER_CPU_H
 
 #include "kernels.h"
+#include "pool.h"
 
 typedef struct dk_cpu {
     int threads;  /* at most this many */
     int always;   /* even when the work is too small to gain by it */
+    dk_pool *pool;
 } dk_cpu;
 
 /* Run part(job, begin, end) over [0, count): whole, or in contiguous pieces on the threads. `units` is the work, a
  * unit being about a nanosecond: starting threads costs about a microsecond, as much as a whole iteration on small
  * data. Pieces share no sums, so the number of threads can't change a result. */
-void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, void (*part)(const void *, int64_t, int64_t),
-               const void *job);
+void dk_cpu_share(const dk_cpu *cpu, int64_t units, int64_t count, dk_part *part, const void *job);
 
 typedef struct dk_cpu_kernels {
     int (*work)(void *, const dk_rank *, const dk_round *, int);

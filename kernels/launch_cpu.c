@@ -1,4 +1,4 @@
-/* The CPU driver: the bodies as loops over workers and tiles, shared among OpenMP threads. Threads never share a
+/* The CPU driver: the bodies as loops over workers and tiles, shared among threads (pool.h). Threads never share a
  * sum, so their number can't change a bit. Compiled once per instruction set (DK_ISA); cpu.c chooses. */
 #include <string.h>
 #include "cpu.h"

@@ -9,7 +9,6 @@ set -eu
 need_build_tools
 missing="$missing$useful" useful='' # the tests try all that can be built
 have clang || need clang
-echo '#include <omp.h>' | clang -fopenmp -E - >/dev/null 2>&1 || need libomp-dev
 have_header cmocka.h || need libcmocka-dev
 have_header Random123/philox.h || need librandom123-dev
 have pkg-config || need pkg-config
@@ -47,7 +46,7 @@ run_tests sanitize
 
 step "build/bare: a C compiler, make and libc, nothing else, not optimized"
 off=''
-for package in OpenMP ZLIB BZip2 LibLZMA MPI CUDAToolkit; do off="$off -DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"; done
+for package in ZLIB BZip2 LibLZMA MPI CUDAToolkit; do off="$off -DCMAKE_DISABLE_FIND_PACKAGE_$package=ON"; done
 generator='Unix Makefiles'
 # shellcheck disable=SC2086 # a list of words
 configure bare -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O0 -DDITHER_CUDA=OFF \

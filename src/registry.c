@@ -4,11 +4,6 @@
 #include "method/method.h"
 #include "problem.h"
 
-#ifdef DITHER_HAVE_OPENMP
-#define HAVE_OPENMP 1
-#else
-#define HAVE_OPENMP 0
-#endif
 #ifdef DITHER_HAVE_ZLIB
 #define HAVE_ZLIB 1
 #else
@@ -42,7 +37,6 @@ static const dither_entry fixed_entries[] = {
     {"prox", "elastic:X,Y", "R = X ||x||_1 + (Y/2) ||x||^2", "", 1},
     {"prox", "box:A,B", "A <= x_c <= B", "", 1},
     {"prox", "ball:R", "||x|| <= R", "", 1},
-    {"feature", "openmp", HAVE_OPENMP ? "CPU threads" : "one CPU thread (build with OpenMP)", "", HAVE_OPENMP},
     {"feature", "gz", HAVE_ZLIB ? "reads .gz" : "install zlib1g-dev and build again", "", HAVE_ZLIB},
     {"feature", "bz2", HAVE_BZIP2 ? "reads .bz2" : "install libbz2-dev and build again", "", HAVE_BZIP2},
     {"feature", "xz", HAVE_LZMA ? "reads .xz" : "install liblzma-dev and build again", "", HAVE_LZMA},
@@ -55,7 +49,7 @@ enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };
 static int device_entry(size_t index, dither_entry *out)
 {
     if (index == 0) {
-        *out = (dither_entry){"device", "cpu", "OpenMP threads, AVX-512 or AVX2 where the processor has it", "", 1};
+        *out = (dither_entry){"device", "cpu", "threads, AVX-512 or AVX2 where the processor has it", "", 1};
         return 1;
     }
     const char *why = "";

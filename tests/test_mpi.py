@@ -45,7 +45,7 @@ class Case(unittest.TestCase):
         write_rows(cls.small, 61, 8, 5)
         write_rows(cls.wide, 40, 5003, 60)
         cls.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(cls.dir, "cache"), LC_ALL="C",
-                       OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1")
+                       OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
 
     @classmethod
     def tearDownClass(cls):

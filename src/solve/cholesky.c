@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pool.h"
 #include "sum.h"
 
 #if defined(__x86_64__)
@@ -50,22 +51,37 @@ static tile_function *choose_tile(void)
     return tile_baseline;
 }
 
+enum { BAND = 8 * DITHER_TILE }; /* rows whose panels stay in the cache next to the core */
+
+typedef struct update {
+    tile_function *tile;
+    double *c;
+    const double *panels;
+    int64_t stride, n, depth;
+    double sign;
+} update;
+
+static void update_bands(const void *job, int64_t begin, int64_t end)
+{
+    const update *u = job;
+    for (int64_t band = begin; band < end; band++) {
+        const int64_t top = band * BAND, bottom = top + BAND < u->n ? top + BAND : u->n;
+        for (int64_t j = 0; j < bottom; j += DITHER_TILE)
+            for (int64_t i = j > top ? j : top; i < bottom; i += DITHER_TILE)
+                u->tile(u->c + i * u->stride + j, u->stride, u->panels + i * u->depth, u->panels + j * u->depth, u->depth,
+                        u->sign);
+    }
+}
+
 void dither_rank_update(double *c, int64_t stride, int64_t n, const double *panels, int64_t depth, double sign,
                         int threads)
 {
-    tile_function *const tile = choose_tile();
-    const int64_t band = 8 * DITHER_TILE; /* rows whose panels stay in the cache next to the core */
     const int wanted = n < 512 ? 1 : (threads > 0 ? threads : (int)sysconf(_SC_NPROCESSORS_ONLN));
-    (void)wanted; /* without OpenMP */
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic) num_threads(wanted) if (wanted > 1)
-#endif
-    for (int64_t top = 0; top < n; top += band) {
-        const int64_t bottom = top + band < n ? top + band : n;
-        for (int64_t j = 0; j < bottom; j += DITHER_TILE)
-            for (int64_t i = j > top ? j : top; i < bottom; i += DITHER_TILE)
-                tile(c + i * stride + j, stride, panels + i * depth, panels + j * depth, depth, sign);
-    }
+    const update job = {choose_tile(), c, panels, stride, n, depth, sign};
+    dk_pool *pool = wanted > 1 ? dk_pool_create(wanted) : NULL;
+    if (pool) dk_pool_run(pool, wanted, (n + BAND - 1) / BAND, update_bands, &job);
+    else update_bands(&job, 0, (n + BAND - 1) / BAND);
+    dk_pool_free(pool);
 }
 
 /* The n x n block at a, n <= DITHER_DEPTH, whose earlier columns have been subtracted already. */
