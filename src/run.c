@@ -237,24 +237,6 @@ out:
     return status;
 }
 
-/* Every rank's own part of the set-up. */
-static dither_status set_up_rank(training *t, const dither_data *data, const dither_options *options, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    dither_comm *comm = t->run.comm;
-    TRY(dither_plan_make(data, options, comm->ranks, &t->run.plan, error));
-    if (t->run.plan.workers < comm->ranks)
-        FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", t->run.plan.workers,
-             comm->ranks);
-    const int first = dither_plan_rank_worker(&t->run.plan, comm->ranks, comm->rank);
-    const int count = dither_plan_rank_worker(&t->run.plan, comm->ranks, comm->rank + 1) - first;
-    TRY(dither_rank_open(&t->run.rank, &t->run.plan, first, count, comm->neighbours, error));
-    TRY(dither_aggregate_open(&t->run.aggregate, comm, &t->run.plan, &t->run.rank, error));
-    t->run.answer = t->run.rank.k.x;
-out:
-    return status;
-}
-
 /* Ranks that were given different data or options would compute without an error, and nothing that makes sense. */
 static dither_status compare_inputs(training *t, const dither_data *data, dither_error *error)
 {
@@ -274,7 +256,7 @@ out:
 static dither_status set_up(training *t, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK, solved = DITHER_OK;
-    TRY(dither_comm_agree(t->run.comm, set_up_rank(t, data, options, error), error));
+    TRY(dither_comm_agree(t->run.comm, dither_run_open(&t->run, t->run.comm, data, options, error), error));
     TRY(compare_inputs(t, data, error));
     if (t->run.comm->rank == 0 && !strcmp(options->reference, "auto"))
         solved = dither_solve(&t->run.plan.problem, !options->no_cache, &t->optimum, error);
@@ -312,10 +294,7 @@ dither_status dither_train_ranks(dither_comm *comm, const dither_data *data, con
 out:
     dither_evaluator_close(&t.evaluator);
     dither_optimum_free(t.optimum);
-    if (t.run.plan.method && t.run.plan.method->close) t.run.plan.method->close(&t.run);
-    dither_aggregate_close(&t.run.aggregate);
-    dither_rank_close(&t.run.rank);
-    dither_plan_free(&t.run.plan);
+    dither_run_close(&t.run);
     dither_comm_free(own, status);
     return status;
 }

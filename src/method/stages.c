@@ -2,6 +2,32 @@
 
 #include "philox.h"
 
+dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_data *data, const dither_options *options,
+                              dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    *out = (dither_run){.comm = comm};
+    TRY(dither_plan_make(data, options, comm->ranks, &out->plan, error));
+    if (out->plan.workers < comm->ranks)
+        FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", out->plan.workers,
+             comm->ranks);
+    const int first = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank);
+    const int count = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank + 1) - first;
+    TRY(dither_rank_open(&out->rank, &out->plan, first, count, comm->neighbours, error));
+    TRY(dither_aggregate_open(&out->aggregate, comm, &out->plan, &out->rank, error));
+    out->answer = out->rank.k.x;
+out:
+    return status;
+}
+
+void dither_run_close(dither_run *run)
+{
+    if (run->plan.method && run->plan.method->close) run->plan.method->close(run);
+    dither_aggregate_close(&run->aggregate);
+    dither_rank_close(&run->rank);
+    dither_plan_free(&run->plan);
+}
+
 dk_round dither_stage_round(const dither_run *run)
 {
     return (dk_round){.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),

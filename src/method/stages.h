@@ -18,6 +18,11 @@ struct dither_run {
     void *own;          /* of the method (its start, its close) */
 };
 
+/* The plan, this rank's workers on its device and the aggregate: every rank's own part of the set-up of a run. */
+dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_data *data, const dither_options *options,
+                              dither_error *error);
+void dither_run_close(dither_run *run);
+
 /* gamma and alpha of the present iteration */
 dk_round dither_stage_round(const dither_run *run);
 
