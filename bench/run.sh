@@ -15,7 +15,7 @@ cd "$root"
 if [ -z "${BUILD:-}" ]; then
     need_build_tools
     install_missing
-    configure release -DCMAKE_BUILD_TYPE=Release >/dev/null
+    configure release -DCMAKE_BUILD_TYPE=Release -DDITHER_TESTS=OFF >/dev/null
     build release bench
     BUILD=$root/build/release
 fi
@@ -32,7 +32,7 @@ skip() { say "(left out: $*)"; }
 
 # train OPTION...: seconds and iterations of a run on one thread unless told otherwise, evaluated at its ends only
 train() {
-    "$dither" train --reference none --trace-every 1000000000 --quiet --summary "$work/run.json" "$@"
+    "$dither" train --device cpu --reference none --trace-every 1000000000 --quiet --summary "$work/run.json" "$@"
     seconds=$(sed -n 's/^  "seconds": \(.*\),$/\1/p' "$work/run.json")
     iterations=$(sed -n 's/^  "iterations": \(.*\),$/\1/p' "$work/run.json")
 }
@@ -90,7 +90,7 @@ fi
 to_gap() {
     data=data/$1
     shift
-    "$dither" train "$data" --target-gap 1e-12 --threads 1 --quiet --summary "$work/run.json" "$@"
+    "$dither" train "$data" --device cpu --target-gap 1e-12 --threads 1 --quiet --summary "$work/run.json" "$@"
     sed -n 's/^  "seconds": \(.*\),$/\1/p' "$work/run.json"
 }
 i=0

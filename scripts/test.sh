@@ -29,7 +29,7 @@ run_tests() {
 }
 
 step "build/release: the system's compiler"
-configure release -DCMAKE_BUILD_TYPE=Release -DDITHER_TESTS=ON
+configure release -DCMAKE_BUILD_TYPE=Release -DDITHER_TESTS=ON -DDITHER_CUDA=ON # compiled where there is a toolkit
 build release all
 run_tests release
 
