@@ -1,4 +1,4 @@
-# A loss, codec, wire or method is one file. This lists the files, so that nothing else has to name them.
+# A loss, codec, wire, method or aggregate is one file. This lists the files, so that nothing else has to name them.
 function(registry_list kind folder extension)
   file(GLOB files CONFIGURE_DEPENDS RELATIVE ${folder} ${folder}/*.${extension})
   list(SORT files)
@@ -21,12 +21,13 @@ function(registry_list kind folder extension)
   file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/dither_${lower}s.inc CONTENT "${includes}")
 endfunction()
 
-set(registry "/* Made by cmake/registry.cmake from the files of kernels/ and src/method/. */\n")
+set(registry "/* Made by cmake/registry.cmake from the files of kernels/, src/method/ and src/aggregate/. */\n")
 string(APPEND registry "#ifndef DITHER_REGISTRY_H\n#define DITHER_REGISTRY_H\n")
 registry_list(MODEL ${PROJECT_SOURCE_DIR}/kernels/models inl)
 registry_list(CODEC ${PROJECT_SOURCE_DIR}/kernels/codecs inl)
 registry_list(WIRE ${PROJECT_SOURCE_DIR}/kernels/wires inl)
 registry_list(METHOD ${PROJECT_SOURCE_DIR}/src/method/methods c)
+registry_list(AGGREGATE ${PROJECT_SOURCE_DIR}/src/aggregate/aggregates c)
 string(APPEND registry "#define DITHER_MODEL_FILES \"dither_models.inc\"\n#define DITHER_CODEC_FILES \"dither_codecs.inc\"\n"
                        "#define DITHER_WIRE_FILES \"dither_wires.inc\"\n#endif\n")
 file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/dither_registry.h CONTENT "${registry}")

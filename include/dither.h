@@ -139,7 +139,7 @@ typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
     const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
-    const char *comm, *aggregate; /* "local", "mpi"; "allgather", "allreduce" */
+    const char *comm, *aggregate; /* "local", "mpi"; "allgather", "allreduce", ... */
     int64_t rows, features, workers, ranks, iterations;
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
@@ -148,6 +148,7 @@ typedef struct dither_result {
     double omega;            /* variance bound of the codec at this d and block */
     double L_max, L, mu;     /* smoothness of the worst f_ij and of f, strong convexity of f */
     uint64_t state_hash;     /* of x, h and every h_i */
+    int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks */
     dither_point last;
     double *x; /* d values, owned by the result */
     double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others); NULL for regression */
@@ -243,7 +244,7 @@ DITHER_API dither_status dither_bench_codec(const dither_bench *bench, dither_co
 /* ---- what this build can do ---- */
 
 typedef struct dither_entry {
-    const char *kind;    /* "method", "estimator", "codec", "wire", "loss", "prox", "device", "feature" */
+    const char *kind;    /* "method", "estimator", "codec", "wire", "aggregate", "loss", "prox", "device", "feature" */
     const char *name;
     const char *summary; /* one line; for a feature that is absent, why */
     const char *source;  /* paper or "" */

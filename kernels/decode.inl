@@ -55,6 +55,10 @@ BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_til
 BODY void FN(decode_tile)(const dk_rank *k, int64_t tile, const dk_tile *t, REAL *acc, dk_symbol *symbol, dk_scaler *scaler)
 {
     const int form = dk_codec_form(k->codec.kind);
+    if (k->plain) {
+        FN(decode_plain)(k, t, acc);
+        return;
+    }
     if (form == DK_FORM_GATHER) {
         const REAL *sum = (const REAL *)k->sum + t->lo;
         EACH(i, t->n)

@@ -138,6 +138,8 @@ typedef struct dk_rank {
     uint32_t *shared;       /* layout.blocks: one float32 scale for all workers */
     uint32_t *sums;         /* d: sums of this rank's symbols */
     void *lane_words;       /* lanes.words: the same packed; after the all-reduce those of all workers */
+    int32_t plain_bits;     /* not 0: there are no messages; ranks add up floats of 32 bits, or bfloat16s of 16 */
+    void *plain;            /* d: the sum of this rank's g_i as such floats; after the all-reduce that of all workers */
     double *tile_norm;      /* layout.tiles + 1: partial ||x||^2, for the ball; then their sum */
     int64_t *bad;           /* 0, or 1 + the first iteration whose x is not finite */
 
@@ -160,7 +162,8 @@ typedef struct dk_round {
 enum dk_stages {
     DK_GRADIENT_SAMPLED = 1, /* g_i from a drawn batch, into `gradient` */
     DK_GRADIENT_DENSE = 2,   /* g_i = mu_i + l2 x, into `gradient` */
-    DK_ENCODE = 4,           /* g_i - h_i into a message; h_i; with `shared` scales also the sum into lane_words */
+    DK_ENCODE = 4,           /* g_i - h_i into a message; h_i; with `shared` scales also the sum into lane_words. Where
+                                sums are plain floats: the sum of the g_i into `plain` */
     DK_SCALES = 8            /* the largest scales of this rank's workers into `shared` */
 };
 

@@ -2,6 +2,7 @@
  * sum, so their number can't change a bit. Compiled once per instruction set (DK_ISA); cpu.c chooses. */
 #include <string.h>
 #include "cpu.h"
+#include "bfloat16.h"
 #include "digits.h"
 #include "losses.h"
 #include "philox_fill.h"

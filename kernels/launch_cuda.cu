@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "kernels.h"
+#include "bfloat16.h"
 #include "digits.h"
 #include "losses.h"
 #include "philox_fill.h"

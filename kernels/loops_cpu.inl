@@ -125,14 +125,21 @@ static void FN(work_shared)(const dk_cpu *cpu, const FN(job) *job)
     dk_cpu_share(cpu, k->d, (k->lanes.words + FN(SHARE) - 1) / FN(SHARE), FN(lanes_range), job);
 }
 
+static void FN(plain_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t tile = begin; tile < end; tile++) FN(plain_sum)(j->k, tile);
+}
+
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const dk_layout *y = &k->layout;
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
-    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE && !k->shared;
+    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE && !k->shared && !k->plain;
     const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
     if (stages != DK_ENCODE || !k->shared) dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
     if (k->shared) FN(work_shared)(cpu, &job);
+    if (k->plain && stages & DK_ENCODE) dk_cpu_share(cpu, k->count * k->d, y->tiles, FN(plain_range), &job);
     if (!encode || together) return;
     if (y->scale_words > 0 && y->tiles_per_block > 1) {
         dk_cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);

@@ -146,9 +146,17 @@ static cudaError_t FN(work_shared)(cudaStream_t s, const dk_rank *k, const dk_ro
     return cudaGetLastError();
 }
 
+__global__ void __launch_bounds__(DK_THREADS) FN(plain_kernel)(const __grid_constant__ dk_rank k) { FN(plain_sum)(&k, blockIdx.x); }
+
 static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
 {
     const int gradient = stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE);
+    if (k->plain) {
+        const cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
+        if (e != cudaSuccess) return e;
+        if (stages & DK_ENCODE) FN(plain_kernel)<<<(unsigned)k->layout.tiles, DK_THREADS, 0, s>>>(*k);
+        return cudaGetLastError();
+    }
     if (k->shared) {
         const cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
         return e == cudaSuccess ? FN(work_shared)(s, k, r, stages) : e;

@@ -65,6 +65,27 @@ BODY void FN(pack_lanes)(const dk_rank *k, int64_t begin, int64_t end)
     EACH_END
 }
 
+/* plain := the sum of the g_i of this rank's workers in their order, rounded once at the end */
+BODY void FN(plain_sum)(const dk_rank *k, int64_t tile)
+{
+    const dk_tile t = dk_tile_at(&k->layout, tile);
+    const REAL *g = (const REAL *)k->gradient + t.lo;
+    EACH(i, t.n)
+        REAL sum = 0;
+        for (int w = 0; w < k->count; w++) sum += g[w * k->stride + i];
+        if (k->plain_bits == 32) ((float *)k->plain)[t.lo + i] = (float)sum;
+        else ((uint16_t *)k->plain)[t.lo + i] = dk_bfloat16_nearest((float)sum);
+    EACH_END
+}
+
+BODY void FN(decode_plain)(const dk_rank *k, const dk_tile *t, REAL *acc)
+{
+    EACH(i, t->n)
+        acc[i] = (REAL)(k->plain_bits == 32 ? ((const float *)k->plain)[t->lo + i]
+                                            : dk_bfloat16_value(((const uint16_t *)k->plain)[t->lo + i]));
+    EACH_END
+}
+
 /* acc = sum of all workers' values */
 BODY void FN(decode_lanes)(const dk_rank *k, const dk_tile *t, int m, REAL *acc, dk_scaler *scaler)
 {

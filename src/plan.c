@@ -37,47 +37,38 @@ static dither_status check_codec_option(int kind, int set, const char *option, d
     return dither_fail(error, DITHER_USAGE, "--%s is of --codec %s, not of %s", option, owners, dither_codecs[kind].name);
 }
 
-const char *const dither_aggregate_names[] = {"allgather", "allreduce"};
-
-/* Bytes that a rank sends in an iteration, in the algorithms that move the fewest: a ring in both cases. */
-static double link_bytes(const dither_plan *p, int aggregate, double ranks)
+/* The kind with the fewest bytes through a rank's link. With one rank nothing crosses: decide as for a rank a worker. */
+static const dither_aggregate_kind *fewest_bytes(const dither_plan *p, int ranks)
 {
-    dk_layout layout;
-    dk_layout_make(&layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
-    if (aggregate == DITHER_ALLGATHER) return (p->workers - p->workers / ranks) * 4.0 * (double)layout.message_words;
-    return 2 * (ranks - 1) / ranks * ((double)p->lanes.words * p->lanes.word_bytes + 4.0 * (double)layout.blocks);
+    const dither_aggregate_kind *best = &dither_aggregate_allgather;
+    const int R = ranks > 1 ? ranks : p->workers;
+    double least = best->link_bytes(p, R);
+    for (int i = 0; i < DITHER_AGGREGATE_COUNT; i++) {
+        const dither_aggregate_kind *kind = dither_aggregates[i];
+        if (kind->plain || !kind->exact || kind->missing(p)) continue;
+        const double bytes = kind->link_bytes(p, R);
+        if (bytes < least) best = kind, least = bytes;
+    }
+    return best;
 }
 
-/* The sum of integers needs symbols on one common scale, which only dithering with the largest norm has. */
-static const char *why_not_allreduce(const dither_plan *p)
-{
-    if (p->codec.kind != DK_CODEC_dither) return "--codec dither";
-    if (p->codec.norm != 0) return "--norm inf";
-    return strcmp(p->options->wire, "auto") ? "--wire auto, as its sums have lanes of their own" : NULL;
-}
-
-/* With one scale for all, sum_i E||Q(v_i) - v_i||^2 <= omega sum_i ||v_i||^2 with the omega of a vector of n blocks:
- * the n workers' blocks are one block of n times the length (docs/ranks.md). */
 static dither_status choose_aggregate(dither_plan *p, int ranks, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const char *asked = p->options->aggregate, *missing = why_not_allreduce(p);
-    p->aggregate = DITHER_ALLGATHER;
-    if (!strcmp(asked, "allgather")) return DITHER_OK;
-    if (missing && !strcmp(asked, "allreduce")) FAIL(DITHER_USAGE, "--aggregate allreduce needs %s", missing);
-    if (missing) return DITHER_OK;
-    if (dk_digits_make(&p->lanes, p->codec.levels, p->workers, p->features))
-        FAIL(DITHER_USAGE, "--aggregate allreduce: %d workers with %d levels add up to more than 32 bits", p->workers,
-             p->codec.levels);
-    /* with one rank nothing crosses: decide as for a rank a worker */
-    const double R = ranks > 1 ? ranks : p->workers;
-    if (!strcmp(asked, "auto") && link_bytes(p, DITHER_ALLREDUCE, R) >= link_bytes(p, DITHER_ALLGATHER, R)) return DITHER_OK;
-    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
-    p->aggregate = DITHER_ALLREDUCE;
-    p->codec.wire = DK_WIRE_fixed; /* between a rank's own encoder and sum */
-    p->omega = dither_codec_omega(&p->codec, block * p->workers, 0);
+    p->aggregate = dither_aggregate_find(p->options->aggregate);
+    const char *missing = p->aggregate ? p->aggregate->missing(p) : NULL;
+    if (missing) FAIL(DITHER_USAGE, "--aggregate %s needs %s", p->aggregate->name, missing);
+    if (!p->aggregate) p->aggregate = fewest_bytes(p, ranks);
+    if (p->aggregate->plan) TRY(p->aggregate->plan(p, error));
 out:
     return status;
+}
+
+/* What the method's paper uses; nothing where the gradients themselves are summed. */
+static int default_codec(const dither_plan *p)
+{
+    const dither_aggregate_kind *kind = dither_aggregate_find(p->options->aggregate);
+    return kind && kind->plain ? DK_CODEC_identity : p->method->codec;
 }
 
 static dither_status choose_codec(dither_plan *p, int ranks, dither_error *error)
@@ -85,7 +76,7 @@ static dither_status choose_codec(dither_plan *p, int ranks, dither_error *error
     const dither_options *o = p->options;
     const int real_bytes = p->single ? 4 : 8;
     dither_status status = DITHER_OK;
-    p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : p->method->codec;
+    p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : default_codec(p);
     p->codec.norm = !strcmp(o->norm, "inf") ? 0 : (o->norm[0] == '1' ? 1 : 2);
     p->codec.levels = (int32_t)o->levels;
     p->block = o->block;

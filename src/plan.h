@@ -2,15 +2,12 @@
 #ifndef DITHER_PLAN_H
 #define DITHER_PLAN_H
 
+#include "aggregate/kind.h"
 #include "codecs.h"
 #include "method/method.h"
 #include "problem.h"
 
 enum dither_schedule { DITHER_CONSTANT, DITHER_DIANA_SCHEDULE, DITHER_SQRT_SCHEDULE };
-
-/* How n messages become one mean. */
-enum dither_aggregate_kind { DITHER_ALLGATHER, DITHER_ALLREDUCE, DITHER_AGGREGATE_COUNT };
-extern const char *const dither_aggregate_names[DITHER_AGGREGATE_COUNT];
 
 typedef struct dither_plan {
     const dither_options *options; /* not owned */
@@ -25,8 +22,8 @@ typedef struct dither_plan {
     int single;        /* state in float32 */
     int64_t rows, features, block;
     dk_codec codec;
-    int aggregate;     /* DITHER_ALLGATHER, ... */
-    dk_digits lanes;    /* of DITHER_ALLREDUCE */
+    const dither_aggregate_kind *aggregate;
+    dk_digits lanes;   /* of integer sums; words 0: there are none */
     double omega;
     dither_smoothness smoothness;
     double L_worker;

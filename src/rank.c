@@ -55,7 +55,7 @@ static void place_variable(dk_rank *k, arena *a)
     k->sent = place(a, k->count, 8);
 }
 
-static void place_state(dk_rank *k, arena *a, const dither_plan *p, int64_t eval_chunks)
+static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
 {
     const size_t real = k->single ? 4 : 8;
     const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
@@ -68,13 +68,14 @@ static void place_state(dk_rank *k, arena *a, const dither_plan *p, int64_t eval
     k->picked = place(a, draws, sizeof *k->picked);
     k->slope = place(a, draws, sizeof *k->slope);
     k->change = place(a, draws, sizeof *k->change);
-    k->messages = place(a, k->workers * k->layout.message_words, 4);
+    k->messages = place(a, k->plain_bits ? 0 : k->workers * k->layout.message_words, 4);
     if (k->layout.variable) place_variable(k, a);
     k->block_stat = place(a, k->layout.tiles_per_block > 1 ? k->count * k->layout.tiles : 0, 8);
     k->sum = place(a, k->stride, real);
-    k->shared = p->aggregate == DITHER_ALLREDUCE ? place(a, k->layout.blocks, 4) : NULL;
-    k->sums = place(a, p->aggregate == DITHER_ALLREDUCE ? k->d : 0, 4);
+    k->shared = k->lanes.words ? place(a, k->layout.blocks, 4) : NULL;
+    k->sums = place(a, k->lanes.words ? k->d : 0, 4);
     k->lane_words = place(a, k->lanes.words, (size_t)k->lanes.word_bytes);
+    k->plain = k->plain_bits ? place(a, k->d, (size_t)k->plain_bits / 8) : NULL;
     k->tile_norm = place(a, k->layout.tiles + 1, 8);
     k->bad = place(a, 1, 8);
     k->eval_table = place(a, k->rows, real);
@@ -243,7 +244,8 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
                    .unit = all_ones(p->problem.data),
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
-                   .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes};
+                   .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
+                   .plain_bits = p->aggregate->plain};
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
 }
 
@@ -261,10 +263,10 @@ dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first
     TRY(upload_shard(out, p, &s, error));
     for (int w = 0; w < count; w++)
         out->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-    place_state(&out->k, &a, p, out->eval_chunks);
+    place_state(&out->k, &a, out->eval_chunks);
     TRY_DEVICE(out, out->device.alloc(out->device.context, a.used, &out->state_arena), "memory for the state");
     a = (arena){.base = out->state_arena};
-    place_state(&out->k, &a, p, out->eval_chunks);
+    place_state(&out->k, &a, out->eval_chunks);
 out:
     shard_free(&s);
     if (status != DITHER_OK) dither_rank_close(out);

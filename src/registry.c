@@ -1,4 +1,5 @@
 /* What this build can do, as one flat list for `dither info` and for programs. */
+#include "aggregate/kind.h"
 #include "codecs.h"
 #include "error.h"
 #include "method/method.h"
@@ -62,8 +63,8 @@ static int device_entry(size_t index, dither_entry *out)
 
 size_t dither_entry_count(void)
 {
-    return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT + dither_loss_count() +
-           FIXED + 2;
+    return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT +
+           DITHER_AGGREGATE_COUNT + dither_loss_count() + FIXED + 2;
 }
 
 dither_status dither_entry_at(size_t i, dither_entry *out)
@@ -90,6 +91,12 @@ dither_status dither_entry_at(size_t i, dither_entry *out)
         return DITHER_OK;
     }
     i -= DK_WIRE_COUNT;
+    if (i < DITHER_AGGREGATE_COUNT) {
+        *out = (dither_entry){"aggregate", dither_aggregates[i]->name, dither_aggregates[i]->summary,
+                              dither_aggregates[i]->source, 1};
+        return DITHER_OK;
+    }
+    i -= DITHER_AGGREGATE_COUNT;
     if (i < dither_loss_count()) {
         *out = (dither_entry){"loss", dither_loss_name((int)i), dither_loss_summary((int)i), "", 1};
         return DITHER_OK;

@@ -16,8 +16,9 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     r->method = p->method->name;
     r->estimator = dither_estimators[p->estimator].name;
     r->codec = dither_codecs[p->codec.kind].name;
-    r->wire = p->aggregate == DITHER_ALLREDUCE ? "lanes" : dither_wires[p->codec.wire].name;
-    r->aggregate = dither_aggregate_names[p->aggregate];
+    r->wire = p->aggregate->wire ? p->aggregate->wire : dither_wires[p->codec.wire].name;
+    r->aggregate = p->aggregate->name;
+    r->reproducible = !p->aggregate->plain;
     r->loss = dither_loss_name(p->problem.loss);
     r->device = device;
     r->rows = p->rows, r->features = p->features, r->workers = p->workers;

@@ -215,6 +215,40 @@ class AllReduce(Case):
         self.check_ended(done, 4, "diverged")
 
 
+class Floats(Case):
+    """Plain sums by MPI: what compressed messages are compared with."""
+
+    def test_bytes_and_label(self):
+        for name, each in ("fp32", 4), ("bf16", 2):
+            for ranks in 0, 3:
+                s, _ = self.train(ranks, self.small, "--aggregate", name, "--workers", "7", "--iterations", "50",
+                                  "--reference", "none")
+                self.assertEqual((s["aggregate"], s["codec"], s["wire"]), (name, "identity", name))
+                self.assertIs(s["reproducible"], False)
+                self.assertEqual(s["wire_bytes"], 50 * 8 * each)
+                self.assertEqual(s["sent_bytes"], 50 * 8 * each if ranks else 0)
+                self.assertEqual(s["received_bytes"], s["sent_bytes"])
+
+    def test_close(self):
+        """The loss after full-gradient steps, to the precision of what crosses."""
+        exact, _ = self.train(0, MUSHROOMS, "--method", "gd", "--iterations", "30", "--reference", "none")
+        self.assertIs(exact["reproducible"], True)
+        for name, tolerance in ("fp32", 1e-6), ("bf16", 1e-2):
+            s, _ = self.train(2, MUSHROOMS, "--method", "gd", "--iterations", "30", "--reference", "none",
+                              "--aggregate", name)
+            self.assertAlmostEqual(s["loss"] / exact["loss"], 1, delta=tolerance)
+            self.assertNotEqual(s["loss"], exact["loss"])
+
+    def test_refused(self):
+        done = self.run_ranks(0, "train", self.small, "--aggregate", "bf16", "--codec", "dither")
+        self.check_ended(done, 2, "--aggregate bf16 needs --codec identity")
+
+    def test_not_finite(self):
+        for name in "fp32", "bf16":
+            done = self.run_ranks(2, "train", self.small, "--aggregate", name, "--gamma", "1e300")
+            self.check_ended(done, 4, "diverged")
+
+
 class Traffic(Case):
     def test_bytes(self):
         """Every worker's message goes to every rank once: 2 bits a coordinate and a norm, on words."""

@@ -1,74 +1,72 @@
 #include "aggregate.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define X(name) &dither_aggregate_##name,
+const dither_aggregate_kind *const dither_aggregates[DITHER_AGGREGATE_COUNT] = {DITHER_AGGREGATES(X)};
+#undef X
+const char *const dither_aggregate_names[DITHER_AGGREGATE_COUNT] = {DITHER_AGGREGATE_SHOWN};
+
+const dither_aggregate_kind *dither_aggregate_find(const char *name)
+{
+    for (int i = 0; i < DITHER_AGGREGATE_COUNT; i++)
+        if (!strcmp(dither_aggregates[i]->name, name)) return dither_aggregates[i];
+    return NULL;
+}
 
 dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, const dither_plan *p,
                                     const dither_rank *rank, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const size_t message = (size_t)rank->k.layout.message_words * 4;
-    *out = (dither_aggregate){.comm = comm};
+    *out = (dither_aggregate){.kind = p->aggregate, .comm = comm};
     TRY_ALLOC(out->bytes, comm->ranks);
     for (int r = 0; r < comm->ranks; r++)
         out->bytes[r] = message * (size_t)(dither_plan_rank_worker(p, comm->ranks, r + 1) -
                                            dither_plan_rank_worker(p, comm->ranks, r));
-    const size_t gathered = (size_t)p->workers * message, scales = (size_t)rank->k.layout.blocks * 4;
-    const size_t sums = (size_t)p->lanes.words * (size_t)p->lanes.word_bytes, reduced = sums > scales ? sums : scales;
-    const size_t bytes = p->aggregate == DITHER_ALLGATHER ? gathered : reduced;
+    const size_t bytes = out->kind->staging_bytes(out, rank);
     if (comm->ranks > 1 && !rank->on_host)
         if (!(out->staging = dither_calloc(bytes, 1))) FAIL(DITHER_INTERNAL, "out of memory");
 out:
     return status;
 }
 
-dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *rank, dither_error *error)
+dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *rank, void *data, const size_t *bytes,
+                                      const char *what, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dk_rank *k = &rank->k;
     const dk_device *v = &rank->device;
-    const size_t message = (size_t)k->layout.message_words * 4, mine = a->bytes[a->comm->rank];
-    a->worker_bytes += (double)message, a->worker_bits += (double)k->layout.bits;
+    size_t before = 0, total = 0;
     if (a->comm->ranks == 1) return DITHER_OK;
-    char *all = a->staging ? a->staging : (void *)k->messages, *own = all + (size_t)k->first * message;
-    if (a->staging)
-        TRY_DEVICE(rank, v->download(v->context, own, (char *)k->messages + (size_t)k->first * message, mine), "messages");
-    TRY(a->comm->allgather(a->comm, all, a->bytes, error));
-    if (a->staging)
-        TRY_DEVICE(rank, v->upload(v->context, k->messages, all, message * (size_t)k->workers), "messages");
+    for (int r = 0; r < a->comm->ranks; total += bytes[r++])
+        if (r < a->comm->rank) before += bytes[r];
+    const size_t mine = bytes[a->comm->rank];
+    char *all = a->staging ? a->staging : data;
+    if (a->staging) TRY_DEVICE(rank, v->download(v->context, all + before, (char *)data + before, mine), what);
+    TRY(a->comm->allgather(a->comm, all, bytes, error));
+    if (a->staging) TRY_DEVICE(rank, v->upload(v->context, data, all, total), what);
     a->comm->sent += mine;
-    a->comm->received += message * (size_t)k->workers - mine;
+    a->comm->received += total - mine;
 out:
     return status;
 }
 
-/* One exact reduction of an array of the device, counted. */
-static dither_status reduce(dither_aggregate *a, const dither_rank *rank, void *data, int64_t count, size_t each,
-                            int reduction, dither_error *error)
+dither_status dither_aggregate_reduce(dither_aggregate *a, const dither_rank *rank, void *data, int64_t count,
+                                      size_t each, int reduction, const char *what, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dk_device *v = &rank->device;
     const size_t bytes = (size_t)count * each;
     a->worker_bytes += (double)bytes, a->worker_bits += 8 * (double)bytes;
     if (a->comm->ranks == 1) return DITHER_OK;
-    if (a->staging) TRY_DEVICE(rank, v->download(v->context, a->staging, data, bytes), "sums");
+    if (a->staging) TRY_DEVICE(rank, v->download(v->context, a->staging, data, bytes), what);
     TRY(a->comm->allreduce(a->comm, a->staging ? a->staging : data, (size_t)count, reduction, error));
-    if (a->staging) TRY_DEVICE(rank, v->upload(v->context, data, a->staging, bytes), "sums");
+    if (a->staging) TRY_DEVICE(rank, v->upload(v->context, data, a->staging, bytes), what);
     a->comm->sent += bytes;
     a->comm->received += bytes;
 out:
     return status;
-}
-
-dither_status dither_aggregate_scales(dither_aggregate *a, const dither_rank *rank, dither_error *error)
-{
-    return reduce(a, rank, rank->k.shared, rank->k.layout.blocks, 4, DITHER_MAX_U32, error);
-}
-
-dither_status dither_aggregate_sum(dither_aggregate *a, const dither_rank *rank, dither_error *error)
-{
-    const dk_digits *l = &rank->k.lanes;
-    return reduce(a, rank, rank->k.lane_words, l->words, (size_t)l->word_bytes,
-                  l->word_bytes == 4 ? DITHER_SUM_U32 : DITHER_SUM_U64, error);
 }
 
 void dither_aggregate_close(dither_aggregate *a)

@@ -1,15 +1,17 @@
-/* From the messages of this rank's workers to what the step needs on every rank. Bytes are counted here, where they
- * are handed to the communicator. */
+/* From the messages of this rank's workers to what the step needs on every rank: the state of an aggregate, and what
+ * its kinds (kind.h) are made of. Bytes are counted here, where they are handed to the communicator. */
 #ifndef DITHER_AGGREGATE_H
 #define DITHER_AGGREGATE_H
 
+#include "aggregate/kind.h"
 #include "comm/comm.h"
 #include "rank.h"
 
 typedef struct dither_aggregate {
+    const dither_aggregate_kind *kind;
     dither_comm *comm;   /* not owned */
-    size_t *bytes;       /* comm->ranks: of the messages of each rank's workers */
-    void *staging;       /* messages, or scales and sums, on the host, when the device's memory is another; or NULL */
+    size_t *bytes;       /* comm->ranks: of the messages of each rank's workers, where their length is fixed */
+    void *staging;       /* what crosses, on the host, when the device's memory is another; or NULL */
     /* so far, of one worker, as if it had a rank of its own: handed over; and as coded, before padding to words. Where
      * messages have variable length, the device counts them instead (dither_rank_sent) */
     double worker_bytes, worker_bits;
@@ -17,12 +19,21 @@ typedef struct dither_aggregate {
 
 dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, const dither_plan *plan,
                                     const dither_rank *rank, dither_error *error);
-/* All workers' messages, in their order, on every rank: rank->k.messages. */
-dither_status dither_aggregate_gather(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
-/* The largest scales of all ranks: rank->k.shared. */
-dither_status dither_aggregate_scales(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
-/* The sum of all ranks' integers: rank->k.lane_words. */
-dither_status dither_aggregate_sum(dither_aggregate *aggregate, const dither_rank *rank, dither_error *error);
 void dither_aggregate_close(dither_aggregate *aggregate);
+
+/* An array of the device that holds the ranks' parts one after another, rank r's of bytes[r] bytes: all of it on all
+ * ranks. `what` names it in a message. */
+dither_status dither_aggregate_gather(dither_aggregate *aggregate, const dither_rank *rank, void *data,
+                                      const size_t *bytes, const char *what, dither_error *error);
+/* data[e] := the reduction of all ranks' data[e], `count` elements of `each` bytes, of the device. */
+dither_status dither_aggregate_reduce(dither_aggregate *aggregate, const dither_rank *rank, void *data, int64_t count,
+                                      size_t each, int reduction, const char *what, dither_error *error);
+
+/* The exchange and link bytes of sums of floats, for every kind with `plain`. */
+dither_status dither_plain_exchange(dither_aggregate *aggregate, const dither_rank *rank, const dk_round *round,
+                                    int gradient, dither_error *error);
+double dither_plain_link_bytes(const dither_plan *plan, int ranks);
+size_t dither_plain_staging_bytes(const dither_aggregate *aggregate, const dither_rank *rank);
+const char *dither_plain_missing(const dither_plan *plan);
 
 #endif

@@ -33,5 +33,6 @@ void cli_report_print(const dither_result *result, const char *status)
         printf(" and received %s\n", bytes);
     }
     printf("  stopped by   %s\n", status);
-    printf("  state hash   %016" PRIx64 "\n", result->state_hash);
+    printf("  state hash   %016" PRIx64 "%s\n", result->state_hash,
+           result->reproducible ? "" : " (of these ranks only: float sums)");
 }

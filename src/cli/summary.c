@@ -55,6 +55,7 @@ static void write_constants(cli_json *json, const dither_result *result)
     cli_json_real(json, "mu", result->mu);
     snprintf(hash, sizeof hash, "%016" PRIx64, result->state_hash);
     cli_json_string(json, "state_hash", hash);
+    cli_json_literal(json, "reproducible", result->reproducible ? "true" : "false");
 }
 
 /* Every option's value: a number, a boolean, a string, or null when it is unset. */

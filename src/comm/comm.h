@@ -5,8 +5,9 @@
 
 #include "error.h"
 
-/* Reductions whose result does not depend on the order: the largest, and integer sums. Never a float sum. */
-enum dither_reduction { DITHER_MAX_U32, DITHER_SUM_U32, DITHER_SUM_U64 };
+/* The largest, and integer sums, whose results don't depend on the order; and, for nothing but the aggregates fp32 and
+ * bf16, sums of float32 and of bfloat16 (16 bits each, every partial sum rounded to nearest), which do. */
+enum dither_reduction { DITHER_MAX_U32, DITHER_SUM_U32, DITHER_SUM_U64, DITHER_SUM_F32, DITHER_SUM_BF16 };
 
 struct dither_comm {
     const char *name; /* "local", "mpi" */

@@ -5,9 +5,11 @@
 #include <limits.h>
 #include <mpi.h>
 #include <stdlib.h>
+#include "bfloat16.h"
 
 typedef struct mpi_context {
     MPI_Comm ranks;
+    MPI_Op bfloat16_sum;
     int initialized; /* by this library, which then finalizes too */
     int *counts, *offsets;
 } mpi_context;
@@ -54,16 +56,31 @@ out:
     return status;
 }
 
+/* MPI has no bfloat16: partial sums are float32, rounded when they are passed on, as on hardware that has it. */
+static void add_bfloat16(void *in, void *inout, int *count, MPI_Datatype *type)
+{
+    const uint16_t *from = in;
+    uint16_t *to = inout;
+    (void)type;
+    for (int i = 0; i < *count; i++) to[i] = dk_bfloat16_nearest(dk_bfloat16_value(to[i]) + dk_bfloat16_value(from[i]));
+}
+
 static dither_status allreduce(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const mpi_context *c = comm->context;
-    const MPI_Datatype type = reduction == DITHER_SUM_U64 ? MPI_UINT64_T : MPI_UINT32_T;
-    const size_t most = (size_t)1 << 28, bytes = reduction == DITHER_SUM_U64 ? 8 : 4;
+    const struct {
+        MPI_Datatype type;
+        MPI_Op op;
+        size_t bytes;
+    } how[] = {[DITHER_MAX_U32] = {MPI_UINT32_T, MPI_MAX, 4}, [DITHER_SUM_U32] = {MPI_UINT32_T, MPI_SUM, 4},
+               [DITHER_SUM_U64] = {MPI_UINT64_T, MPI_SUM, 8}, [DITHER_SUM_F32] = {MPI_FLOAT, MPI_SUM, 4},
+               [DITHER_SUM_BF16] = {MPI_UINT16_T, c->bfloat16_sum, 2}};
+    const size_t most = (size_t)1 << 28;
     for (size_t at = 0; at < count; at += most) {
         const size_t piece = count - at < most ? count - at : most;
-        TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * bytes, (int)piece, type,
-                              reduction == DITHER_MAX_U32 ? MPI_MAX : MPI_SUM, c->ranks), "all-reduce");
+        TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * how[reduction].bytes, (int)piece, how[reduction].type,
+                              how[reduction].op, c->ranks), "all-reduce");
     }
 out:
     return status;
@@ -73,6 +90,7 @@ static void close_comm(dither_comm *comm, dither_status unknown)
 {
     mpi_context *c = comm->context;
     if (unknown != DITHER_OK) MPI_Abort(MPI_COMM_WORLD, (int)unknown);
+    if (c->bfloat16_sum != MPI_OP_NULL) MPI_Op_free(&c->bfloat16_sum);
     if (c->ranks != MPI_COMM_NULL) MPI_Comm_free(&c->ranks);
     if (c->initialized) MPI_Finalize();
     free(c->counts), free(c->offsets), free(c);
@@ -115,13 +133,14 @@ dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *err
     mpi_context *c = NULL;
     int provided = 0, before = 0;
     TRY_ALLOC(c, 1);
-    c->ranks = MPI_COMM_NULL;
+    c->ranks = MPI_COMM_NULL, c->bfloat16_sum = MPI_OP_NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "mpi", .ranks = 1, .context = c,
                           .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
     TRY_MPI(MPI_Initialized(&before), "start");
     if (!before) TRY_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start");
     c->initialized = !before;
+    TRY_MPI(MPI_Op_create(add_bfloat16, 1, &c->bfloat16_sum), "start");
     TRY(find_place(comm, error));
     TRY(check_launcher(launched, comm->ranks, error));
     TRY_ALLOC(c->counts, comm->ranks);

@@ -55,20 +55,7 @@ dither_status dither_stage_renew(dither_run *run, dither_error *error)
 
 dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error)
 {
-    dither_status status = DITHER_OK;
-    const dither_rank *rank = &run->rank;
-    const dk_device *v = &rank->device;
-    if (run->plan.aggregate == DITHER_ALLREDUCE) {
-        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, gradient | DK_SCALES), "scales");
-        TRY(dither_aggregate_scales(&run->aggregate, rank, error));
-        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, DK_ENCODE), "encoding");
-        TRY(dither_aggregate_sum(&run->aggregate, rank, error));
-    } else {
-        TRY_DEVICE(rank, v->work(v->context, &rank->k, round, gradient | DK_ENCODE), "encoding");
-        TRY(dither_aggregate_gather(&run->aggregate, rank, error));
-    }
-out:
-    return status;
+    return run->aggregate.kind->exchange(&run->aggregate, &run->rank, round, gradient, error);
 }
 
 dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_error *error)

@@ -32,8 +32,8 @@ dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error
 /* L-SVRG: the snapshot is renewed at x^k when the coin falls; SAGA: mu_i is summed anew now and then. */
 dither_status dither_stage_renew(dither_run *run, dither_error *error);
 
-/* Gradients as `gradient` says (DK_GRADIENT_...), messages, and those to all ranks: gathered, or summed as integers on
- * a scale that all share. */
+/* Gradients as `gradient` says (DK_GRADIENT_...), messages, and what the step needs of them to all ranks: the
+ * aggregate's exchange (aggregate/kind.h). */
 dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error);
 
 /* Decode, h, x := prox(x - gamma g). */

@@ -1,0 +1,74 @@
+/* All workers quantize with one scale a block, the largest of theirs, so that symbols can be summed as integers. */
+#include "aggregate/aggregate.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Sums need symbols on one common scale, which only dithering with the largest norm has. */
+static const char *missing(const dither_plan *p)
+{
+    if (p->codec.kind != DK_CODEC_dither) return "--codec dither";
+    if (p->codec.norm != 0) return "--norm inf";
+    return strcmp(p->options->wire, "auto") ? "--wire auto, as its sums have lanes of their own" : NULL;
+}
+
+/* With one scale for all, sum_i E||Q(v_i) - v_i||^2 <= omega sum_i ||v_i||^2 with the omega of a vector of n blocks:
+ * the n workers' blocks are one block of n times the length (docs/ranks.md). */
+static dither_status plan(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
+    if (dk_digits_make(&p->lanes, p->codec.levels, p->workers, p->features))
+        FAIL(DITHER_USAGE, "--aggregate allreduce: %d workers with %d levels add up to more than 32 bits", p->workers,
+             p->codec.levels);
+    p->codec.wire = DK_WIRE_fixed; /* between a rank's own encoder and sum */
+    p->omega = dither_codec_omega(&p->codec, block * p->workers, 0);
+out:
+    return status;
+}
+
+/* A ring sends every word twice, but for the part that a rank owns. */
+static double link_bytes(const dither_plan *p, int ranks)
+{
+    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
+    const int64_t blocks = (p->features + block - 1) / block;
+    dk_digits lanes;
+    if (dk_digits_make(&lanes, p->codec.levels, p->workers, p->features)) return INFINITY;
+    return 2.0 * (ranks - 1) / ranks * ((double)lanes.words * lanes.word_bytes + 4.0 * (double)blocks);
+}
+
+static size_t staging_bytes(const dither_aggregate *a, const dither_rank *rank)
+{
+    const size_t scales = (size_t)rank->k.layout.blocks * 4;
+    const size_t sums = (size_t)rank->k.lanes.words * (size_t)rank->k.lanes.word_bytes;
+    return (void)a, sums > scales ? sums : scales;
+}
+
+static dither_status exchange(dither_aggregate *a, const dither_rank *rank, const dk_round *round, int gradient,
+                              dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    const dk_rank *k = &rank->k;
+    const size_t word = (size_t)k->lanes.word_bytes;
+    TRY_DEVICE(rank, v->work(v->context, k, round, gradient | DK_SCALES), "scales");
+    TRY(dither_aggregate_reduce(a, rank, k->shared, k->layout.blocks, 4, DITHER_MAX_U32, "scales", error));
+    TRY_DEVICE(rank, v->work(v->context, k, round, DK_ENCODE), "encoding");
+    TRY(dither_aggregate_reduce(a, rank, k->lane_words, k->lanes.words, word,
+                                word == 4 ? DITHER_SUM_U32 : DITHER_SUM_U64, "sums", error));
+out:
+    return status;
+}
+
+const dither_aggregate_kind dither_aggregate_allreduce = {
+    .name = "allreduce",
+    .summary = "symbols on one scale that all workers share, summed as integers",
+    .source = "Mishchenko et al., IntSGD, 2021, arXiv:2102.08374",
+    .exact = 1,
+    .wire = "lanes",
+    .missing = missing,
+    .plan = plan,
+    .link_bytes = link_bytes,
+    .staging_bytes = staging_bytes,
+    .exchange = exchange,
+};

@@ -1,0 +1,45 @@
+/* How n messages become one mean: the table of aggregates. One file an aggregate in aggregates/; the build finds them,
+ * and --aggregate, --help and `dither info` have what is there. */
+#ifndef DITHER_KIND_H
+#define DITHER_KIND_H
+
+#include "error.h"
+#include "kernels.h"
+
+struct dither_plan;
+struct dither_rank;
+struct dither_aggregate;
+
+typedef struct dither_aggregate_kind {
+    const char *name, *summary, *source;
+    int plain;        /* bits of the floats that are summed without a codec and in any order: 32, 16; 0: the result is
+                         the same to the last bit for any number of ranks */
+    int reduction;    /* of those: DITHER_SUM_F32, ... */
+    int exact;        /* the mean is that of the messages, not of something quantized again */
+    const char *wire; /* what crosses, where that is no wire of the registry; or NULL */
+    /* What the plan's codec, wire or method would have to be: "--codec dither"; NULL if this can be used. */
+    const char *(*missing)(const struct dither_plan *plan);
+    /* What follows for the plan: omega, lanes, ...; NULL: nothing. */
+    dither_status (*plan)(struct dither_plan *plan, dither_error *error);
+    /* Bytes that the busiest of R ranks sends or receives in an iteration, whichever is more, in the algorithms that
+     * move the fewest (docs/ranks.md has the formulas). */
+    double (*link_bytes)(const struct dither_plan *plan, int ranks);
+    /* Bytes of the buffer for what crosses, where the device's memory is not the host's. */
+    size_t (*staging_bytes)(const struct dither_aggregate *aggregate, const struct dither_rank *rank);
+    /* The stages from gradients (`gradient`: DK_GRADIENT_...) to what the step needs on every rank. */
+    dither_status (*exchange)(struct dither_aggregate *aggregate, const struct dither_rank *rank,
+                              const dk_round *round, int gradient, dither_error *error);
+} dither_aggregate_kind;
+
+#define X(name) DITHER_AGGREGATE_##name,
+enum dither_aggregate_index { DITHER_AGGREGATES(X) DITHER_AGGREGATE_COUNT };
+#undef X
+#define X(name) extern const dither_aggregate_kind dither_aggregate_##name;
+DITHER_AGGREGATES(X)
+#undef X
+
+extern const dither_aggregate_kind *const dither_aggregates[DITHER_AGGREGATE_COUNT];
+extern const char *const dither_aggregate_names[DITHER_AGGREGATE_COUNT];
+const dither_aggregate_kind *dither_aggregate_find(const char *name); /* NULL if unknown */
+
+#endif
