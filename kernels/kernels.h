@@ -190,7 +190,9 @@ typedef struct dk_device {
 
 /* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */
 int dk_device_open_cpu(dk_device *out, int threads);
-/* 0, or a code; *why is then a sentence in static storage. */
+/* GPUs that this process may use; 0 when there are none, and *why says so: a sentence in static storage. */
+int dk_cuda_devices(const char **why);
+/* 0, or a code; *why is then a sentence in static storage. The calling thread works on this GPU from then on. */
 int dk_device_open_cuda(dk_device *out, int ordinal, const char **why);
 
 #ifdef __cplusplus

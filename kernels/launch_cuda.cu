@@ -125,17 +125,28 @@ static void cuda_close(void *context)
     free(cuda);
 }
 
-extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
+/* What cudaGetDeviceCount says of a machine without a GPU differs by what of its driver is there. */
+extern "C" int dk_cuda_devices(const char **why)
 {
     int devices = 0;
-    cudaError_t e = cudaGetDeviceCount(&devices);
-    *why = cudaGetErrorString(e);
-    if (e != cudaSuccess) return (int)e;
+    const cudaError_t e = cudaGetDeviceCount(&devices);
+    *why = "";
+    if (e == cudaSuccess && devices > 0) return devices;
+    if (e == cudaSuccess || e == cudaErrorNoDevice) *why = "there is no GPU";
+    else if (e == cudaErrorInsufficientDriver) *why = "there is no GPU, or its driver is absent or older than this build's CUDA";
+    else *why = cudaGetErrorString(e);
+    return 0;
+}
+
+extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
+{
+    const int devices = dk_cuda_devices(why);
+    if (!devices) return (int)cudaErrorNoDevice;
     if (ordinal >= devices) return *why = "there are fewer GPUs", (int)cudaErrorInvalidDevice;
     dk_cuda *cuda = (dk_cuda *)calloc(1, sizeof *cuda);
     if (!cuda) return *why = "out of memory", (int)cudaErrorMemoryAllocation;
     cuda->ordinal = ordinal;
-    e = cudaSetDevice(ordinal);
+    cudaError_t e = cudaSetDevice(ordinal);
     if (e == cudaSuccess) e = cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking);
     if (e != cudaSuccess) {
         free(cuda);

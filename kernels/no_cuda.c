@@ -1,9 +1,14 @@
 /* The CUDA device of a build without CUDA. */
 #include "kernels.h"
 
+int dk_cuda_devices(const char **why)
+{
+    *why = "this build has no CUDA: install the CUDA toolkit and build again";
+    return 0;
+}
+
 int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
 {
     (void)out, (void)ordinal;
-    *why = "this build has no CUDA: install the CUDA toolkit and build again";
-    return 1;
+    return !dk_cuda_devices(why);
 }

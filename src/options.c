@@ -175,6 +175,28 @@ dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_
     return DITHER_OK;
 }
 
+dither_status dither_parse_gpus(const char *text, int listed[DITHER_GPUS_MAX], int *count, dither_error *error)
+{
+    int64_t number = 0;
+    *count = 0;
+    if (!strcmp(text, "auto") || !strcmp(text, "all")) return DITHER_OK;
+    if (dither_parse_integer("N", text, 1, DITHER_GPUS_MAX, &number, NULL) == DITHER_OK) {
+        for (; *count < number; (*count)++) listed[*count] = *count;
+        return DITHER_OK;
+    }
+    for (const char *at = text;; at++) {
+        char digits[4] = "";
+        const size_t n = strspn(at, "0123456789");
+        if (n < 1 || n > 3 || *count == DITHER_GPUS_MAX || !strchr(",", at[n]) || (at == text && !at[n])) break;
+        memcpy(digits, at, n);
+        listed[(*count)++] = atoi(digits);
+        at += n;
+        if (!*at || !at[1]) return DITHER_OK; /* "3," is a list of one */
+    }
+    return dither_fail(error, DITHER_USAGE, "--gpus: '%.80s' is not all, a number of GPUs from 1 to %d, or a list as 0,2,3",
+                       text, DITHER_GPUS_MAX);
+}
+
 /* ---- the table ---- */
 
 typedef dither_status check_function(const char *text, dither_error *error);
@@ -212,6 +234,12 @@ static dither_status check_trace_every(const char *text, dither_error *error)
 {
     int64_t every;
     return dither_parse_trace_every(text, &every, error);
+}
+
+static dither_status check_gpus(const char *text, dither_error *error)
+{
+    int listed[DITHER_GPUS_MAX], count;
+    return dither_parse_gpus(text, listed, &count, error);
 }
 
 /* paths: tried when they are opened */

@@ -65,6 +65,10 @@ dither_status dither_parse_alpha(const char *text, int *theory, double *value, d
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
 
+/* GPUs: "all" or "auto" (*count 0), a number N (those from 0 to N - 1), or a list as "0,2,3". */
+enum { DITHER_GPUS_MAX = 64 };
+dither_status dither_parse_gpus(const char *text, int listed[DITHER_GPUS_MAX], int *count, dither_error *error);
+
 /* The place of `text` in "a|b|c", from 0, or -1. DITHER_MODEL_CHOICES has the order of enum dk_loss, and so on. */
 int dither_choice_index(const char *choices, const char *text);
 

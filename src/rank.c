@@ -1,4 +1,5 @@
 #include "rank.h"
+#include "self_check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +12,45 @@ dither_status dither_rank_check(const dither_rank *rank, int code, const char *w
                        rank->device.explain(rank->device.context, code));
 }
 
-/* auto: a GPU when one is there. */
-static dither_status open_device(dither_rank *r, const dither_options *o, int neighbours, dither_error *error)
+dither_status dither_rank_gpu(const char *gpus, int devices, const dither_place *place, int *ordinal,
+                              dither_error *error)
 {
-    const char *why = NULL;
-    const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN), share = cores > neighbours ? cores / neighbours : 1;
     dither_status status = DITHER_OK;
-    if (strcmp(o->device, "cpu")) {
-        if (dk_device_open_cuda(&r->device, 0, &why) == 0) {
-            r->device_open = 1;
-            return DITHER_OK;
-        }
-        if (!strcmp(o->device, "cuda")) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
-    }
+    int listed[DITHER_GPUS_MAX], count;
+    TRY(dither_parse_gpus(gpus, listed, &count, error));
+    for (int i = 0; i < count; i++)
+        if (listed[i] >= devices)
+            FAIL(DITHER_DEVICE, "--gpus %.80s: there is no GPU %d on this machine, which has %d, from number 0", gpus,
+                 listed[i], devices);
+    *ordinal = count ? listed[place->neighbour % count] : place->neighbour % devices;
+out:
+    return status;
+}
+
+static dither_status open_cuda(dither_rank *r, const dither_options *o, const dither_place *place, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *why = NULL;
+    int ordinal = 0;
+    const int devices = dk_cuda_devices(&why);
+    if (!devices) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
+    TRY(dither_rank_gpu(o->gpus, devices, place, &ordinal, error));
+    if (dk_device_open_cuda(&r->device, ordinal, &why))
+        FAIL(DITHER_DEVICE, "GPU %d can't be used: %s; use --device cpu", ordinal, why);
+    r->device_open = 1;
+out:
+    return status;
+}
+
+/* auto: a GPU when there is one. One that is there and can't be used is an error. */
+static dither_status open_device(dither_rank *r, const dither_options *o, const dither_place *place, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *why = NULL;
+    const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int share = cores > place->neighbours ? cores / place->neighbours : 1;
+    if (!strcmp(o->device, "cuda") || (!strcmp(o->device, "auto") && dk_cuda_devices(&why) > 0))
+        return open_cuda(r, o, place, error);
     if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : -share))
         FAIL(DITHER_INTERNAL, "out of memory");
     r->device_open = r->on_host = 1;
@@ -249,26 +276,46 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
 }
 
-dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, int neighbours,
-                               dither_error *error)
+dither_status dither_rank_fill(dither_rank *r, const dither_plan *p, int first, int count, dither_error *error)
 {
     dither_status status = DITHER_OK;
     shard s = {0};
     arena a = {0};
-    *out = (dither_rank){0};
-    describe(&out->k, p, first, count);
-    TRY(open_device(out, p->options, neighbours, error));
+    describe(&r->k, p, first, count);
     TRY(shard_make(&s, p, first, count, error));
-    out->k.rows = s.rows;
-    TRY(upload_shard(out, p, &s, error));
+    r->k.rows = s.rows;
+    TRY(upload_shard(r, p, &s, error));
+    r->eval_chunks = 0;
     for (int w = 0; w < count; w++)
-        out->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-    place_state(&out->k, &a, out->eval_chunks);
-    TRY_DEVICE(out, out->device.alloc(out->device.context, a.used, &out->state_arena), "memory for the state");
-    a = (arena){.base = out->state_arena};
-    place_state(&out->k, &a, out->eval_chunks);
+        r->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
+    place_state(&r->k, &a, r->eval_chunks);
+    TRY_DEVICE(r, r->device.alloc(r->device.context, a.used, &r->state_arena), "memory for the state");
+    a = (arena){.base = r->state_arena};
+    place_state(&r->k, &a, r->eval_chunks);
 out:
     shard_free(&s);
+    if (status != DITHER_OK) dither_rank_release(r);
+    return status;
+}
+
+void dither_rank_release(dither_rank *rank)
+{
+    const dk_device *v = &rank->device;
+    if (rank->data_arena) v->release(v->context, rank->data_arena);
+    if (rank->state_arena) v->release(v->context, rank->state_arena);
+    rank->data_arena = rank->state_arena = NULL;
+}
+
+dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, const dither_place *place,
+                               dither_error *error)
+{
+    static const dither_place alone = {.neighbours = 1};
+    dither_status status = DITHER_OK;
+    *out = (dither_rank){0};
+    TRY(open_device(out, p->options, place ? place : &alone, error));
+    TRY(dither_self_check(&out->device, error));
+    TRY(dither_rank_fill(out, p, first, count, error));
+out:
     if (status != DITHER_OK) dither_rank_close(out);
     return status;
 }
@@ -276,9 +323,7 @@ out:
 void dither_rank_close(dither_rank *rank)
 {
     if (!rank || !rank->device_open) return;
-    dk_device *v = &rank->device;
-    if (rank->data_arena) v->release(v->context, rank->data_arena);
-    if (rank->state_arena) v->release(v->context, rank->state_arena);
-    v->close(v->context);
+    dither_rank_release(rank);
+    rank->device.close(rank->device.context);
     *rank = (dither_rank){0};
 }

@@ -13,11 +13,25 @@ typedef struct dither_rank {
     int on_host;        /* the device's memory is the host's */
 } dither_rank;
 
-/* Open the device that the options name, one of `neighbours` ranks that share this machine, copy the rows of workers [first, first + count) to it, and set the state
- * to x = 0, h_i = 0. Nothing is allocated afterwards. */
-dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int first, int count, int neighbours,
-                               dither_error *error);
+/* Where a rank stands on its machine: number `neighbour` of `neighbours`, which share the cores and the GPUs. */
+typedef struct dither_place {
+    int neighbours, neighbour;
+} dither_place;
+
+/* The GPU of a rank: its number among its neighbours picks one of `devices`, or of those that `gpus` names ("all", a
+ * number of them, or "0,2,3"). DITHER_USAGE when the text is malformed, DITHER_DEVICE when it names one that isn't there. */
+dither_status dither_rank_gpu(const char *gpus, int devices, const dither_place *place, int *ordinal,
+                              dither_error *error);
+
+/* Open the device that the options name and check it (self_check.h), copy the rows of workers [first, first + count)
+ * to it, and set the state to x = 0, h_i = 0. Nothing is allocated afterwards. `place` NULL: alone on the machine. */
+dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int first, int count,
+                               const dither_place *place, dither_error *error);
 void dither_rank_close(dither_rank *rank);
+
+/* The part of it that comes after: rank->device is open, and stays so when the memory is released or an error occurs. */
+dither_status dither_rank_fill(dither_rank *rank, const dither_plan *plan, int first, int count, dither_error *error);
+void dither_rank_release(dither_rank *rank);
 
 /* Bytes of all messages so far of this rank's workers, where the wire has variable length: for trace points, since
  * it waits for the device. */

@@ -54,9 +54,7 @@ static int device_entry(size_t index, dither_entry *out)
         return 1;
     }
     const char *why = "";
-    dk_device device;
-    const int there = dk_device_open_cuda(&device, 0, &why) == 0;
-    if (there) device.close(device.context);
+    const int there = dk_cuda_devices(&why) > 0;
     *out = (dither_entry){"device", "cuda", there ? "GPU" : why, "", there};
     return 1;
 }

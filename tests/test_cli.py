@@ -27,6 +27,7 @@ TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src", "o
 COLUMNS = "iteration,epochs,uplink_bits,wire_bytes,seconds,loss,gap,dist2,grad_norm".split(",")
 KEYS = COLUMNS + ("method estimator codec wire rows features workers iterations f fstar certificate gamma alpha omega "
                   "L_max L mu state_hash device status stop version command options").split()
+NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*; the CPU does the work[^\n]*\n")  # without a GPU, once
 COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": ""}
 
 
@@ -64,8 +65,12 @@ class Case(unittest.TestCase):
         return os.path.join(self.dir, name)
 
     def run_dither(self, *words, stdout=subprocess.PIPE, timeout=300):
-        return subprocess.run([BIN, *words], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        done = subprocess.run([BIN, *words], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
                               errors="replace", env=self.env, cwd=self.dir, timeout=timeout)
+        done.notes = NOTE.findall(done.stderr)
+        self.assertLessEqual(len(done.notes), 1, done.stderr)
+        done.stderr = NOTE.sub("", done.stderr)
+        return done
 
     def ok(self, *words, **more):
         done = self.run_dither(*words, **more)
@@ -142,6 +147,49 @@ class Help(Case):
         for part in ("Methods:", "Estimators:", "Codecs:", "Wires:", "Losses:", "Proxes:", "Devices:", "Features:",
                      "vr-diana", "saga", "dither", "base3", "logistic", "elastic", "cpu", "cuda"):
             self.assertIn(part, text)
+
+
+class Device(Case):
+    TRAIN = ["train", "small", "--workers", "3", "--iterations", "3"]
+
+    def setUp(self):
+        super().setUp()
+        text = self.ok("info")
+        self.built = "absent: install the CUDA toolkit" not in text
+        self.there = bool(re.search(r"(?m)^  cuda +GPU$", text))
+        self.env["CUDA_VISIBLE_DEVICES"] = ""  # a machine without a GPU, whatever this one has
+
+    def test_auto_falls_back(self):
+        """With a word about it where the build is for GPUs, and only then."""
+        done = self.run_dither(*self.TRAIN)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn(", on cpu\n", done.stdout)
+        self.assertEqual(len(done.notes), 1 if self.built else 0)
+        for words in (["--quiet"], ["--device", "cpu"]):
+            self.assertEqual(self.run_dither(*self.TRAIN, *words).notes, [])
+
+    def test_cuda_is_refused(self):
+        why = "there is no GPU" if self.built else "this build has no CUDA"
+        said = self.refused(5, [*self.TRAIN, "--device", "cuda"], "--device cuda", why, "--device cpu")
+        self.assertEqual(said.count("cuda"), 1)
+
+    def test_gpus(self):
+        for text in "none", "0", "-1", "1,,2", "1,2,x", ",1", "1.5", "65", "1 2":
+            self.refused(2, [*self.TRAIN, "--gpus", text], "--gpus", text, "all", "0,2,3")
+
+    def test_gpu(self):
+        """Where there is one: the same bits as on the CPU."""
+        del self.env["CUDA_VISIBLE_DEVICES"]
+        if not self.there:
+            self.skipTest("no GPU")
+        hashes = set()
+        for device in "cpu", "cuda":
+            self.ok(*self.TRAIN, "--device", device, "--summary", "s.json", "--quiet")
+            summary = self.read_summary("s.json")
+            self.assertEqual(summary["device"], device)
+            hashes.add(summary["state_hash"])
+        self.assertEqual(len(hashes), 1)
+        self.refused(5, [*self.TRAIN, "--device", "cuda", "--gpus", "0,63"], "no GPU 63")
 
 
 class Usage(Case):
@@ -470,7 +518,7 @@ class Optimum(Case):
 
 
 class Terminal(Case):
-    LONG = ["--l2", "0.1", "--workers", "3", "--iterations", "1000000000", "--trace-every", "20"]
+    LONG = ["--device", "cpu", "--l2", "0.1", "--workers", "3", "--iterations", "1000000000", "--trace-every", "20"]
 
     def start(self, *words):
         """The program with a terminal for stderr: (process, the terminal's other end)."""

@@ -185,7 +185,7 @@ static uint64_t run_on_ranks(const dither_data *data, const dither_options *opti
     dither_error error;
     if (dither_plan_make(data, options, 1, &c.plan, &error) != DITHER_OK) fail_msg("%s", error.message);
     for (int first = 0; first < WORKERS; first += counts[c.ranks++])
-        if (dither_rank_open(&c.rank[c.ranks], &c.plan, first, counts[c.ranks], 1, &error) != DITHER_OK) fail_msg("%s", error.message);
+        if (dither_rank_open(&c.rank[c.ranks], &c.plan, first, counts[c.ranks], NULL, &error) != DITHER_OK) fail_msg("%s", error.message);
     for (int r = 0; r < c.ranks; r++) {
         const dk_device *v = &c.rank[r].device;
         if (c.plan.estimator != DITHER_SGD) v->refresh(v->context, &c.rank[r].k, c.rank[r].k.table, c.rank[r].k.mu, 0);

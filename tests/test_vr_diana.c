@@ -118,7 +118,7 @@ static lab *lab_open(dither_data *data, dither_options *options)
     dither_error error;
     *l = (lab){.data = data, .options = options};
     if (dither_plan_make(data, options, 1, &l->plan, &error) != DITHER_OK ||
-        dither_rank_open(&l->rank, &l->plan, 0, l->plan.workers, 1, &error) != DITHER_OK)
+        dither_rank_open(&l->rank, &l->plan, 0, l->plan.workers, NULL, &error) != DITHER_OK)
         fail_msg("%s", error.message);
     l->n = l->plan.workers, l->d = (int)data->features, l->rows = data->rows;
     l->gamma = l->plan.gamma, l->alpha = l->plan.alpha, l->omega = l->plan.omega;

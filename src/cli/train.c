@@ -105,6 +105,24 @@ out:
     return status;
 }
 
+static const dither_entry *find_entry(const char *kind, const char *name, dither_entry *out)
+{
+    for (size_t i = 0; dither_entry_at(i, out) == DITHER_OK; i++)
+        if (!strcmp(out->kind, kind) && !strcmp(out->name, name)) return out;
+    return NULL;
+}
+
+/* A build for GPUs that finds none: said once, since it may be a mistake. A build for CPUs has nothing to say. */
+static void note_fallback(const cli_arguments *arguments)
+{
+    dither_entry build, device;
+    if (cli_is_quiet(arguments) || dither_comm_rank(arguments->comm) != 0) return;
+    if (strcmp(dither_options_get(arguments->options, "device"), "auto") != 0) return;
+    if (!find_entry("feature", "cuda", &build) || !build.available) return;
+    if (find_entry("device", "cuda", &device) && !device.available)
+        fprintf(stderr, "dither: note: built with CUDA, but %s; the CPU does the work as --device cpu would have it\n", device.summary);
+}
+
 static dither_status run_train(cli_arguments *arguments, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -112,6 +130,7 @@ static dither_status run_train(cli_arguments *arguments, dither_error *error)
     cli_interrupt_install();
     TRY(dither_comm_open(arguments->options, &arguments->comm, error));
     TRY(dither_comm_agree(arguments->comm, prepare(&t, error), error));
+    note_fallback(arguments);
     cli_progress_say(t.progress, "preparing: smoothness, the optimum, step size ...");
     const dither_status trained =
         dither_train_ranks(arguments->comm, t.data, arguments->options, observe, &t, &t.result, error);

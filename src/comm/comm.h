@@ -12,7 +12,7 @@ enum dither_reduction { DITHER_MAX_U32, DITHER_SUM_U32, DITHER_SUM_U64, DITHER_S
 struct dither_comm {
     const char *name; /* "local", "mpi" */
     int rank, ranks;
-    int neighbours;   /* ranks on this machine, this one included */
+    int neighbours, neighbour; /* ranks on this machine, this one included; and the number of this one among them */
     int alone;        /* this rank failed and the others don't know: closing ends them */
     uint64_t sent, received; /* bytes of messages: handed over for others, and got from them; control words left out */
     int64_t *words;   /* ranks: what dither_comm_gather_word got */

@@ -121,6 +121,7 @@ static dither_status find_place(dither_comm *comm, dither_error *error)
     TRY_MPI(MPI_Comm_size(c->ranks, &comm->ranks), "start");
     TRY_MPI(MPI_Comm_split_type(c->ranks, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine), "start");
     TRY_MPI(MPI_Comm_size(machine, &comm->neighbours), "start");
+    TRY_MPI(MPI_Comm_rank(machine, &comm->neighbour), "start");
     TRY_MPI(MPI_Comm_free(&machine), "start");
 out:
     return status;

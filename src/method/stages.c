@@ -13,7 +13,8 @@ dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_d
              comm->ranks);
     const int first = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank);
     const int count = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank + 1) - first;
-    TRY(dither_rank_open(&out->rank, &out->plan, first, count, comm->neighbours, error));
+    TRY(dither_rank_open(&out->rank, &out->plan, first, count,
+                         &(dither_place){comm->neighbours, comm->neighbour}, error));
     TRY(dither_aggregate_open(&out->aggregate, comm, &out->plan, &out->rank, error));
     out->answer = out->rank.k.x;
 out:
