@@ -1,4 +1,5 @@
 /* All bodies, for one REAL. */
+#include "average.inl"
 #include "ball.inl"
 #include "encode.inl"
 #include "gradient.inl"

@@ -102,8 +102,9 @@ int dk_device_open_cpu(dk_device *out, int threads)
         free(cpu);
         return 1;
     }
-    *out = (dk_device){"cpu",    cpu,           cpu_alloc,        cpu_release,   cpu_copy,          cpu_copy,
-                       cpu_copy_within, kernels->work, kernels->refresh, kernels->step, kernels->evaluate, cpu_explain,
-                       cpu_close};
+    *out = (dk_device){.name = "cpu", .context = cpu, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,
+                       .download = cpu_copy, .copy = cpu_copy_within, .work = kernels->work, .refresh = kernels->refresh,
+                       .step = kernels->step, .evaluate = kernels->evaluate, .blend = kernels->blend,
+                       .explain = cpu_explain, .close = cpu_close};
     return 0;
 }

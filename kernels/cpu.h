@@ -21,6 +21,7 @@ typedef struct dk_cpu_kernels {
     int (*refresh)(void *, const dk_rank *, void *, void *, int);
     int (*step)(void *, const dk_rank *, const dk_round *);
     int (*evaluate)(void *, const dk_rank *);
+    int (*blend)(void *, const dk_rank *, void *, const void *, int64_t, double);
 } dk_cpu_kernels;
 
 #endif

@@ -97,6 +97,7 @@ typedef struct dk_rank {
     int32_t snapshot; /* rows have a table of slopes (L-SVRG, SAGA, full) */
     int32_t saga;     /* drawn rows enter the table at once */
     int32_t memory;   /* workers keep h_i */
+    int32_t averaged; /* a weighted mean of the iterates is kept */
     int32_t unit;     /* every value is 1, so neither `value` nor `col_value` is stored: they are NULL */
     int64_t d, stride, rows;
     uint64_t seed;
@@ -117,6 +118,7 @@ typedef struct dk_rank {
 
     /* state */
     void *x, *h_mean;       /* real d */
+    void *average;          /* real d: weighted mean of the x so far; none unless `averaged` */
     const void *local;      /* real count x stride: the x that each worker sees, if not x itself; or NULL */
     void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
     void *table;            /* real rows: phi' of each row where it was last looked at */
@@ -184,6 +186,8 @@ typedef struct dk_device {
     /* decode all messages in worker order, update h_mean and x */
     int (*step)(void *context, const dk_rank *rank, const dk_round *round);
     int (*evaluate)(void *context, const dk_rank *rank);
+    /* to += weight (from - to) for `count` reals; exactly `from` with weight 1 */
+    int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight);
     const char *(*explain)(void *context, int code);
     void (*close)(void *context);
 } dk_device;

@@ -99,4 +99,12 @@ static int evaluate(void *context, const dk_rank *k)
     return 0;
 }
 
-const dk_cpu_kernels JOIN(dk_cpu_kernels, DK_ISA) = {work, refresh, step, evaluate};
+static int blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
+{
+    const dk_cpu *cpu = context;
+    k->single ? blend_all_f32(cpu, to, from, count, weight) : blend_all_f64(cpu, to, from, count, weight);
+    return 0;
+}
+
+const dk_cpu_kernels JOIN(dk_cpu_kernels, DK_ISA) = {.work = work, .refresh = refresh, .step = step,
+                                                     .evaluate = evaluate, .blend = blend};

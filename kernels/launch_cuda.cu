@@ -112,6 +112,13 @@ static int cuda_evaluate(void *context, const dk_rank *k)
     return (int)(k->single ? evaluate_f32(s, k) : evaluate_f64(s, k));
 }
 
+static int cuda_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? blend_all_f32(s, (float *)to, (const float *)from, count, weight)
+                           : blend_all_f64(s, (double *)to, (const double *)from, count, weight));
+}
+
 static const char *cuda_explain(void *context, int code)
 {
     (void)context;
@@ -152,9 +159,13 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
         free(cuda);
         return *why = cudaGetErrorString(e), (int)e;
     }
-    dk_device device = {"cuda",    cuda,         cuda_alloc, cuda_release,  cuda_upload,  cuda_download,
-                        cuda_copy, cuda_work,    cuda_refresh, cuda_step,     cuda_evaluate, cuda_explain,
-                        cuda_close};
+    dk_device device = {};
+    device.name = "cuda", device.context = cuda;
+    device.alloc = cuda_alloc, device.release = cuda_release;
+    device.upload = cuda_upload, device.download = cuda_download, device.copy = cuda_copy;
+    device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
+    device.blend = cuda_blend;
+    device.explain = cuda_explain, device.close = cuda_close;
     *out = device;
     return 0;
 }

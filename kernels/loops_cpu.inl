@@ -222,3 +222,23 @@ static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
         chunks += (k->worker_row[w + 1] - k->worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
     dk_cpu_share(cpu, k->row_start[k->rows], chunks, FN(evaluate_range), &job);
 }
+
+typedef struct FN(blend_job) {
+    REAL *to;
+    const REAL *from;
+    double weight;
+    int64_t count;
+} FN(blend_job);
+
+static void FN(blend_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(blend_job) *j = job;
+    const int64_t last = end * DK_TILE < j->count ? end * DK_TILE : j->count;
+    FN(blend)(j->to, j->from, j->weight, begin * DK_TILE, last);
+}
+
+static void FN(blend_all)(const dk_cpu *cpu, REAL *to, const REAL *from, int64_t count, double weight)
+{
+    const FN(blend_job) job = {.to = to, .from = from, .weight = weight, .count = count};
+    dk_cpu_share(cpu, count / 2, (count + DK_TILE - 1) / DK_TILE, FN(blend_range), &job);
+}

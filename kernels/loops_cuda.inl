@@ -200,3 +200,15 @@ static cudaError_t FN(evaluate)(cudaStream_t s, const dk_rank *k)
     FN(evaluate_kernel)<<<dim3(FN(blocks)(most, DK_EVAL_ROWS), k->count), DK_THREADS, 0, s>>>(*k);
     return cudaGetLastError();
 }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(blend_kernel)(REAL *to, const REAL *from, double weight, int64_t count)
+{
+    const int64_t begin = (int64_t)blockIdx.x * DK_TILE;
+    FN(blend)(to, from, weight, begin, begin + DK_TILE < count ? begin + DK_TILE : count);
+}
+
+static cudaError_t FN(blend_all)(cudaStream_t s, REAL *to, const REAL *from, int64_t count, double weight)
+{
+    if (count > 0) FN(blend_kernel)<<<FN(blocks)(count, DK_TILE), DK_THREADS, 0, s>>>(to, from, weight, count);
+    return cudaGetLastError();
+}

@@ -165,6 +165,49 @@ dither_status dither_parse_alpha(const char *text, int *theory, double *value, d
     return DITHER_OK;
 }
 
+/* A word of `words`, the last of which may be followed by ":" and a number from min to max. */
+static int word_or_number(const char *text, const char *const *words, const int *numbered, int count, double min,
+                          double max, double *value)
+{
+    for (int i = 0; i < count; i++) {
+        const size_t length = strlen(words[i]);
+        if (strncmp(text, words[i], length)) continue;
+        if (!numbered[i] && !text[length]) return i;
+        if (numbered[i] && text[length] == ':' &&
+            dither_parse_real("value", text + length + 1, min, max, value, NULL) == DITHER_OK)
+            return i;
+    }
+    return -1;
+}
+
+dither_status dither_parse_schedule(const char *text, dither_schedule *schedule, double *power, dither_error *error)
+{
+    static const char *const words[] = {"constant", "diana", "sqrt", "power"};
+    static const int numbered[] = {0, 0, 0, 1};
+    *power = 0;
+    const int found = word_or_number(text, words, numbered, 4, 0, 10, power);
+    if (found < 0)
+        return dither_fail(error, DITHER_USAGE,
+                           "--gamma-schedule: '%.80s' is not constant, diana, sqrt, or power:A with A from 0 to 10", text);
+    *schedule = (dither_schedule)found;
+    return DITHER_OK;
+}
+
+dither_status dither_parse_average(const char *text, dither_average *average, double *value, dither_error *error)
+{
+    static const char *const words[] = {"none", "uniform", "tail", "poly", "auto"};
+    static const int numbered[] = {0, 0, 1, 1, 0};
+    *value = 0;
+    const int found = word_or_number(text, words, numbered, 5, 0, 1e15, value);
+    const int tail = found == DITHER_AVERAGE_TAIL && (*value == 0 || (*value >= 1 && *value != (double)(int64_t)*value));
+    if (found < 0 || tail)
+        return dither_fail(error, DITHER_USAGE,
+                           "--average: '%.80s' is not none, uniform, tail:F (F a fraction below 1 of the iterations, or "
+                           "the iteration from which on), poly:A with A of at least 0, or auto", text);
+    *average = (dither_average)found;
+    return DITHER_OK;
+}
+
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error)
 {
     int64_t number = 0;
@@ -228,6 +271,20 @@ static dither_status check_alpha(const char *text, dither_error *error)
     int theory;
     double value;
     return dither_parse_alpha(text, &theory, &value, error);
+}
+
+static dither_status check_gamma_schedule(const char *text, dither_error *error)
+{
+    dither_schedule schedule;
+    double power;
+    return dither_parse_schedule(text, &schedule, &power, error);
+}
+
+static dither_status check_average(const char *text, dither_error *error)
+{
+    dither_average average;
+    double value;
+    return dither_parse_average(text, &average, &value, error);
 }
 
 static dither_status check_trace_every(const char *text, dither_error *error)

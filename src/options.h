@@ -59,6 +59,25 @@ typedef enum dither_gamma_rule {
 } dither_gamma_rule;
 dither_status dither_parse_gamma(const char *text, dither_gamma_rule *rule, double *value, dither_error *error);
 
+/* "constant", "diana", "sqrt" or "power:A" -> DITHER_..._SCHEDULE and A, 0 without one. */
+typedef enum dither_schedule {
+    DITHER_CONSTANT_SCHEDULE,
+    DITHER_DIANA_SCHEDULE,
+    DITHER_SQRT_SCHEDULE,
+    DITHER_POWER_SCHEDULE
+} dither_schedule;
+dither_status dither_parse_schedule(const char *text, dither_schedule *schedule, double *power, dither_error *error);
+
+/* "none", "uniform", "tail:F", "poly:A" or "auto" -> DITHER_AVERAGE_... and F or A. */
+typedef enum dither_average {
+    DITHER_AVERAGE_NONE,
+    DITHER_AVERAGE_UNIFORM,
+    DITHER_AVERAGE_TAIL,
+    DITHER_AVERAGE_POLY,
+    DITHER_AVERAGE_AUTO
+} dither_average;
+dither_status dither_parse_average(const char *text, dither_average *average, double *value, dither_error *error);
+
 /* "theory" sets *theory, a number >= 0 clears it and sets *value. */
 dither_status dither_parse_alpha(const char *text, int *theory, double *value, dither_error *error);
 

@@ -16,11 +16,20 @@ int dither_plan_rank_worker(const dither_plan *p, int ranks, int rank)
     return (int)((int64_t)p->workers * rank / ranks);
 }
 
+/* v^-a for v >= 1, with the same bits on every machine */
+static double decay(double v, double a)
+{
+    int exponent;
+    const double half = frexp(v, &exponent); /* v = 2 half 2^(exponent-1), 1 <= 2 half < 2 */
+    return dk_exp(-a * ((exponent - 1) * 0.69314718055994530942 + dk_log1p(2 * half - 1)));
+}
+
 double dither_plan_gamma(const dither_plan *p, int64_t k)
 {
     switch (p->schedule) {
     case DITHER_DIANA_SCHEDULE: return 2 / (p->smoothness.mu * (double)k + p->schedule_theta);
     case DITHER_SQRT_SCHEDULE: return p->gamma / __builtin_sqrt((double)k + 1);
+    case DITHER_POWER_SCHEDULE: return p->gamma * decay((double)k + 1, p->schedule_power);
     default: return p->gamma;
     }
 }
@@ -157,9 +166,8 @@ out:
  * (Horvath et al., 2019, decreasing steps of DIANA). */
 static dither_status choose_schedule(dither_plan *p, dither_error *error)
 {
-    const char *s = p->options->gamma_schedule;
     dither_status status = DITHER_OK;
-    p->schedule = !strcmp(s, "diana") ? DITHER_DIANA_SCHEDULE : (!strcmp(s, "sqrt") ? DITHER_SQRT_SCHEDULE : DITHER_CONSTANT);
+    TRY(dither_parse_schedule(p->options->gamma_schedule, &p->schedule, &p->schedule_power, error));
     if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
     const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
     const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) / 2;
@@ -182,6 +190,23 @@ static dither_status choose_stops(dither_plan *p, dither_error *error)
     p->stop_gap = o->target_gap_set ? o->target_gap : (none && reference ? 1e-12 : 0);
     if (o->target_gap_set && !reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
     TRY(dither_parse_trace_every(o->trace_every, &p->trace_every, error));
+out:
+    return status;
+}
+
+static dither_status choose_average(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    double value;
+    TRY(dither_parse_average(o->average, &p->average, &value, error));
+    if (p->average == DITHER_AVERAGE_AUTO) p->average = p->method->average;
+    p->average_from = 1;
+    if (p->average == DITHER_AVERAGE_POLY) p->average_shift = value;
+    if (p->average != DITHER_AVERAGE_TAIL) return DITHER_OK;
+    if (value < 1 && !o->iterations_set)
+        FAIL(DITHER_USAGE, "--average %s: a fraction of the iterations needs their number, --iterations K", o->average);
+    p->average_from = value >= 1 ? (int64_t)value : (int64_t)((1 - value) * (double)o->iterations) + 1;
 out:
     return status;
 }
@@ -226,6 +251,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     TRY(choose_stops(&p, error));
     TRY(choose_steps(&p, error));
     TRY(choose_schedule(&p, error));
+    TRY(choose_average(&p, error));
     *out = p;
     return DITHER_OK;
 out:

@@ -7,7 +7,6 @@
 #include "method/method.h"
 #include "problem.h"
 
-enum dither_schedule { DITHER_CONSTANT, DITHER_DIANA_SCHEDULE, DITHER_SQRT_SCHEDULE };
 
 typedef struct dither_plan {
     const dither_options *options; /* not owned */
@@ -28,10 +27,14 @@ typedef struct dither_plan {
     dither_smoothness smoothness;
     double L_worker;
     double alpha, gamma;
-    int schedule;
+    dither_schedule schedule;
+    double schedule_power; /* DITHER_POWER_SCHEDULE: gamma_k = gamma / (k + 1)^power */
     double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta) */
     uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
     uint64_t seed;
+    dither_average average;  /* what the run returns: x, or a mean of the x_k after their step, k = 1, 2, ... */
+    double average_shift;    /* DITHER_AVERAGE_POLY: weights (k + shift)^2 */
+    int64_t average_from;    /* the first k that counts; before it, the mean is x itself */
 
     int64_t stop_iterations; /* INT64_MAX: no limit */
     double stop_epochs, stop_seconds; /* infinity: no limit */

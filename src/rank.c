@@ -88,6 +88,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
     k->x = place(a, k->stride, real);
     k->h_mean = place(a, k->stride, real);
+    k->average = place(a, k->averaged ? k->stride : 0, real);
     k->h = place(a, k->memory ? vectors : 0, real);
     k->mu = place(a, k->snapshot ? vectors : 0, real);
     k->table = place(a, k->snapshot ? k->rows : 0, real);
@@ -269,7 +270,7 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
     *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
                    .first = first, .count = count, .batch = p->batch,
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
-                   .unit = all_ones(p->problem.data),
+                   .unit = all_ones(p->problem.data), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
                    .plain_bits = p->aggregate->plain};

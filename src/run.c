@@ -133,6 +133,7 @@ static dither_status loop(training *t, dither_observer observer, void *user, dit
     while (!t->stop) {
         TRY((p->method->iterate ? p->method->iterate : dither_iterate)(&t->run, error));
         t->run.iteration++;
+        TRY(dither_stage_average(&t->run, error));
         TRY(check_limits(t, error));
         if (t->run.iteration < trace_at && !t->stop) continue;
         t->trained += clock_seconds() - t->started;

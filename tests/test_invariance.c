@@ -97,7 +97,7 @@ static void test_every_setting(void **state)
     static const char *const settings[] = {
         "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
         "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
-        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
+        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
     dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -221,7 +221,7 @@ static void test_placement(void **state)
 /* ---- golden hashes ---- */
 
 typedef struct golden {
-    char data[32], loss[32], method[32], estimator[32], codec[32], norm[8], wire[16], precision[8];
+    char data[32], loss[32], method[32], estimator[32], codec[32], norm[8], wire[16], precision[8], options[64];
     int levels, block, workers, iterations;
     unsigned long long hash;
 } golden;
@@ -242,16 +242,16 @@ static uint64_t golden_hash(const golden *g)
     char codec[96] = "";
     if (!strcmp(g->codec, "dither")) snprintf(codec, sizeof codec, "levels=%d norm=%s block=%d", g->levels, g->norm, g->block);
     if (!strcmp(g->codec, "randk")) snprintf(codec, sizeof codec, "keep=%d", g->levels);
-    const uint64_t hash = hash_of(data, options_of("loss=%s method=%s estimator=%s codec=%s %s wire=%s precision=%s workers=%d iterations=%d gamma=%s reference=none",
-                                                   g->loss, g->method, g->estimator, g->codec, codec, g->wire, g->precision, g->workers, g->iterations, gamma));
+    const uint64_t hash = hash_of(data, options_of("loss=%s method=%s estimator=%s codec=%s %s wire=%s precision=%s workers=%d iterations=%d gamma=%s reference=none %s",
+                                                   g->loss, g->method, g->estimator, g->codec, codec, g->wire, g->precision, g->workers, g->iterations, gamma, g->options));
     dither_data_free(data);
     return hash;
 }
 
 static int golden_parse(const char *line, golden *g)
 {
-    return sscanf(line, "%31[^,],%31[^,],%31[^,],%31[^,],%31[^,],%d,%7[^,],%d,%15[^,],%7[^,],%d,%d,%llx", g->data, g->loss, g->method,
-                  g->estimator, g->codec, &g->levels, g->norm, &g->block, g->wire, g->precision, &g->workers, &g->iterations, &g->hash) == 13;
+    return sscanf(line, "%31[^,],%31[^,],%31[^,],%31[^,],%31[^,],%d,%7[^,],%d,%15[^,],%7[^,],%d,%d,%63[^,],%llx", g->data, g->loss, g->method,
+                  g->estimator, g->codec, &g->levels, g->norm, &g->block, g->wire, g->precision, &g->workers, &g->iterations, g->options, &g->hash) == 14;
 }
 
 static void test_golden(void **state)

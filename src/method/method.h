@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "options.h"
 
 enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
 
@@ -32,6 +33,7 @@ typedef struct dither_method {
     int estimator; /* unless told otherwise */
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
+    dither_average average; /* what the theorem is about, unless told otherwise */
     double (*theory)(const dither_facts *facts); /* gamma */
     dither_status (*start)(dither_run *run, dither_error *error);   /* NULL: dither_start */
     dither_status (*iterate)(dither_run *run, dither_error *error); /* NULL: dither_iterate */

@@ -16,7 +16,7 @@ dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_d
     TRY(dither_rank_open(&out->rank, &out->plan, first, count,
                          &(dither_place){comm->neighbours, comm->neighbour}, error));
     TRY(dither_aggregate_open(&out->aggregate, comm, &out->plan, &out->rank, error));
-    out->answer = out->rank.k.x;
+    out->answer = out->plan.average ? out->rank.k.average : out->rank.k.x;
 out:
     return status;
 }
@@ -63,6 +63,18 @@ dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_e
 {
     const dk_device *v = &run->rank.device;
     return dither_rank_check(&run->rank, v->step(v->context, &run->rank.k, round), "step", error);
+}
+
+dither_status dither_stage_average(dither_run *run, dither_error *error)
+{
+    const dither_plan *p = &run->plan;
+    const dk_rank *k = &run->rank.k;
+    const dk_device *v = &run->rank.device;
+    double share = 1, weight = 1;
+    if (!p->average) return DITHER_OK;
+    if (p->average == DITHER_AVERAGE_POLY) weight = (double)run->iteration + p->average_shift, weight *= weight;
+    if (run->iteration >= p->average_from) run->weights += weight, share = weight / run->weights;
+    return dither_rank_check(&run->rank, v->blend(v->context, k, k->average, k->x, k->d, share), "average", error);
 }
 
 dither_status dither_start(dither_run *run, dither_error *error)

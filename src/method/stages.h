@@ -14,6 +14,7 @@ struct dither_run {
     dither_aggregate aggregate;
     int64_t iteration;
     double gradients;   /* evaluations of single rows' gradients by all workers so far */
+    double weights;     /* of the iterates in rank.k.average */
     const void *answer; /* real d, the device's: what the run returns and its trace is about: x, or an average */
     void *own;          /* of the method (its start, its close) */
 };
@@ -38,6 +39,9 @@ dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int 
 
 /* Decode, h, x := prox(x - gamma g). */
 dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_error *error);
+
+/* The iterate x_k, k = run->iteration, enters the average, if there is one. Part of the loop, for every method. */
+dither_status dither_stage_average(dither_run *run, dither_error *error);
 
 /* Before the first iteration: the tables of L-SVRG and SAGA at x^0. */
 dither_status dither_start(dither_run *run, dither_error *error);

@@ -1,0 +1,204 @@
+/* The methods against their theorems, on problems small enough to compute both sides of every inequality here. */
+#include "theory.h"
+
+#include "method/method.h"
+#include "plan.h"
+
+/* ---- a dense least-squares problem, written down apart from the library ---- */
+
+enum { D = 6, ROWS = 240, N = 4, M = ROWS / N };
+
+typedef struct quadratic {
+    dither_data *data;
+    double l2, a[ROWS][D], y[ROWS];
+    double H[D][D], b[D], x_star[D]; /* f(x) = x'Hx/2 - b'x + const */
+} quadratic;
+
+/* Gauss elimination without pivoting: A is symmetric and positive definite. */
+static void solve(double (*A)[D], const double *b, double *x)
+{
+    double U[D][D + 1];
+    for (int i = 0; i < D; i++) {
+        memcpy(U[i], A[i], sizeof A[i]);
+        U[i][D] = b[i];
+    }
+    for (int p = 0; p < D; p++)
+        for (int i = p + 1; i < D; i++)
+            for (int c = D; c >= p; c--) U[i][c] -= U[i][p] / U[p][p] * U[p][c];
+    for (int p = D - 1; p >= 0; p--) {
+        x[p] = U[p][D];
+        for (int c = p + 1; c < D; c++) x[p] -= U[p][c] * x[c];
+        x[p] /= U[p][p];
+    }
+}
+
+/* Labels are noise, and `signal` times a function of the row: where it is small, x = 0 is near the optimum. */
+static quadratic *quadratic_open(double l2, double signal, uint64_t seed)
+{
+    quadratic *q = calloc(1, sizeof *q);
+    int64_t start[ROWS + 1] = {0};
+    int32_t column[ROWS * D];
+    q->l2 = l2;
+    for (int r = 0; r < ROWS; r++) {
+        q->y[r] = random_normal(&seed);
+        for (int i = 0; i < D; i++) {
+            q->a[r][i] = random_normal(&seed), column[r * D + i] = i;
+            q->y[r] += signal * (1 + i + (r >= ROWS / 2)) * q->a[r][i];
+        }
+        start[r + 1] = start[r] + D;
+        for (int i = 0; i < D; i++) {
+            q->b[i] += q->a[r][i] * q->y[r] / ROWS;
+            for (int c = 0; c < D; c++) q->H[i][c] += q->a[r][i] * q->a[r][c] / ROWS;
+        }
+    }
+    for (int i = 0; i < D; i++) q->H[i][i] += l2;
+    solve(q->H, q->b, q->x_star);
+    assert_int_equal(dither_data_from_csr(ROWS, D, start, column, &q->a[0][0], q->y, &q->data, NULL), DITHER_OK);
+    return q;
+}
+
+static void quadratic_close(quadratic *q)
+{
+    dither_data_free(q->data);
+    free(q);
+}
+
+/* f(x) - f(x*) = (x - x*)'H(x - x*)/2 */
+static double gap_of(const quadratic *q, const double *x)
+{
+    double gap = 0;
+    for (int i = 0; i < D; i++)
+        for (int c = 0; c < D; c++) gap += (x[i] - q->x_star[i]) * q->H[i][c] * (x[c] - q->x_star[c]) / 2;
+    return gap;
+}
+
+/* Row r's gradient at x. */
+static void row_gradient(const quadratic *q, int r, const double *x, double *g)
+{
+    double z = -q->y[r];
+    for (int c = 0; c < D; c++) z += q->a[r][c] * x[c];
+    for (int c = 0; c < D; c++) g[c] = z * q->a[r][c] + q->l2 * x[c];
+}
+
+/* Covariance of a worker's gradient of one row drawn, at x, averaged over the workers. */
+static void noise_at(const quadratic *q, const double *x, double (*S)[D])
+{
+    memset(S, 0, D * sizeof *S);
+    for (int w = 0; w < N; w++) {
+        double g[M][D], mean[D] = {0};
+        for (int j = 0; j < M; j++) {
+            row_gradient(q, w * M + j, x, g[j]);
+            for (int c = 0; c < D; c++) mean[c] += g[j][c] / M;
+        }
+        for (int j = 0; j < M; j++)
+            for (int i = 0; i < D; i++)
+                for (int c = 0; c < D; c++) S[i][c] += (g[j][i] - mean[i]) * (g[j][c] - mean[c]) / M / N;
+    }
+}
+
+/* tr(A^-1 B) */
+static double trace_of_quotient(double (*A)[D], double (*B)[D])
+{
+    double total = 0;
+    for (int i = 0; i < D; i++) {
+        double e[D], x[D];
+        for (int c = 0; c < D; c++) e[c] = B[c][i];
+        solve(A, e, x);
+        total += x[i];
+    }
+    return total;
+}
+
+/* ---- averages ---- */
+
+/* x_k of one run for k = 0 .. count, and the average that `average` names after count iterations. */
+static void check_average(const dither_data *data, const char *average, double (*weight)(int k), int count)
+{
+    const char *const run = "method=diana loss=least-squares workers=3 block=4 l2=0.1 reference=none gamma=x0.3";
+    double *mean = calloc((size_t)data->features, sizeof *mean), total = 0;
+    for (int k = 1; k <= count; k++) {
+        dither_result *r = train(data, options_of("%s iterations=%d", run, k), NULL, NULL);
+        total += weight(k);
+        for (int c = 0; c < data->features; c++) mean[c] += weight(k) * r->x[c];
+        dither_result_free(r);
+    }
+    dither_result *r = train(data, options_of("%s iterations=%d average=%s", run, count, average), NULL, NULL);
+    for (int c = 0; c < data->features; c++)
+        if (fabs(r->x[c] - mean[c] / total) > 1e-13) fail_msg("%s: %g, not %g", average, r->x[c], mean[c] / total);
+    dither_result_free(r);
+    free(mean);
+}
+
+static double one(int k) { return (void)k, 1; }
+static double after_20(int k) { return k > 20; }
+static double from_7(int k) { return k >= 7; }
+static double square(int k) { return (k + 2.5) * (k + 2.5); }
+static double last(int k) { return k == 25; }
+
+static void test_averages(void **state)
+{
+    dither_data *data = synthetic(60, 9, 0.7, 0, 3);
+    (void)state;
+    check_average(data, "none", last, 25);
+    check_average(data, "uniform", one, 25);
+    check_average(data, "tail:0.2", after_20, 25);
+    check_average(data, "tail:7", from_7, 25);
+    check_average(data, "tail:25", last, 25);
+    check_average(data, "tail:26", last, 25); /* not begun: x itself */
+    check_average(data, "poly:2.5", square, 25);
+    dither_data_free(data);
+}
+
+/* Polyak and Juditsky, 1992: with steps c k^-a, 1/2 < a < 1, the mean of the iterates of SGD on a quadratic reaches
+ * E f(x) - f* = tr(H^-1 S) / (2 T) (1 + o(1)), which no method betters; S is the covariance of the direction at x*. The last
+ * iterate only follows the step. */
+static void test_polyak_ruppert(void **state)
+{
+    quadratic *q = quadratic_open(0.1, 0, 5);
+    double S[D][D];
+    const int T[] = {4000, 16000};
+    moments mean[2] = {{0}}, final[2] = {{0}};
+    (void)state;
+    noise_at(q, q->x_star, S);
+    const double best = trace_of_quotient(q->H, S) / N / 2;
+    for (int seed = 0; seed < 40; seed++)
+        for (int i = 0; i < 2; i++)
+            for (int average = 0; average < 2; average++) {
+                dither_result *r = train(q->data, options_of("method=sgd loss=least-squares l2=0.1 workers=%d gamma=x4 gamma-schedule=power:0.6 "
+                                                             "reference=none iterations=%d seed=%d average=%s", N, T[i], seed,
+                                                             average ? "uniform" : "none"), NULL, NULL);
+                moments_add(average ? &mean[i] : &final[i], T[i] * gap_of(q, r->x) / best);
+                dither_result_free(r);
+            }
+    /* 40 draws of a chi-square with D degrees of freedom at most: 5 standard errors are 0.5 */
+    if (!(mean[1].mean > 0.55 && mean[1].mean < 1.6 && mean[0].mean < 1.8)) fail_msg("T gap / best: %g, %g", mean[0].mean, mean[1].mean);
+    if (!(final[1].mean > 1.4 * final[0].mean && final[0].mean > 2.5 * mean[0].mean))
+        fail_msg("the last iterate: %g, %g", final[0].mean, final[1].mean);
+    quadratic_close(q);
+}
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        const char *options, *words;
+    } cases[] = {{"average=tail:0.5", "--iterations"}};
+    dither_data *data = synthetic(40, 5, 1, 0, 2);
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dither_options *options = options_of("loss=least-squares workers=4 %s", cases[i].options);
+        dither_result *result;
+        dither_error error = {DITHER_OK, ""};
+        assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), DITHER_USAGE);
+        if (!strstr(error.message, cases[i].words)) fail_msg("'%s': %s", cases[i].options, error.message);
+        dither_options_free(options);
+    }
+    dither_data_free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_averages), cmocka_unit_test(test_polyak_ruppert), cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
