@@ -80,7 +80,7 @@ static int default_codec(const dither_plan *p)
     return kind && kind->plain ? DK_CODEC_identity : p->method->codec;
 }
 
-static dither_status choose_codec(dither_plan *p, int ranks, dither_error *error)
+static dither_status choose_codec(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
     const int real_bytes = p->single ? 4 : 8;
@@ -100,15 +100,14 @@ static dither_status choose_codec(dither_plan *p, int ranks, dither_error *error
     if (p->codec.kind == DK_CODEC_natural_dither && o->levels > DK_NATURAL_LEVELS)
         FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",
              (long long)o->levels, DK_NATURAL_LEVELS);
-    if (!strcmp(o->wire, "auto")) {
-        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes, 0); /* variable lengths cross no ranks yet, and the bytes must not depend on R */
+    const int shortest = !strcmp(o->wire, "shortest");
+    if (shortest || !strcmp(o->wire, "auto")) {
+        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes, shortest);
     } else {
         p->codec.wire = dither_wire_find(o->wire);
         if (!dither_wire_carries(p->codec.wire, &p->codec))
             FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
                  dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
-        if (ranks > 1 && dk_wire_is_variable(p->codec.wire))
-            FAIL(DITHER_USAGE, "--wire %s: messages of variable length cross no ranks yet; --wire auto picks another", o->wire);
     }
     p->omega = dither_codec_omega(&p->codec, p->features, p->block);
 out:
@@ -243,7 +242,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     dither_plan p = {.options = options, .rows = data->rows, .features = data->features};
     dither_status status = choose_method(&p, error);
     if (status != DITHER_OK) return status;
-    TRY(choose_codec(&p, ranks, error));
+    TRY(choose_codec(&p, error));
     TRY(choose_aggregate(&p, ranks, error));
     /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
     p.memory = p.method->memory && p.omega > 0;

@@ -65,14 +65,7 @@ static dither_status trace_point(training *t, dither_observer observer, void *us
     dither_point *point = &t->point;
     point->iteration = t->run.iteration;
     point->epochs = t->run.gradients / (double)p->rows;
-    point->uplink_bits = t->run.aggregate.worker_bits;
-    point->wire_bytes = t->run.aggregate.worker_bytes;
-    if (t->run.rank.k.layout.variable) { /* the device counts what it sends */
-        int64_t bytes;
-        TRY(dither_rank_sent(&t->run.rank, &bytes, error));
-        point->wire_bytes = (double)bytes / p->workers;
-        point->uplink_bits = 8 * point->wire_bytes;
-    }
+    TRY(dither_aggregate_sent(&t->run.aggregate, &t->run.rank, &point->uplink_bits, &point->wire_bytes, error));
     point->seconds = t->trained;
     TRY(dither_evaluate(&t->evaluator, &t->run.rank, t->run.answer, dither_plan_gamma(p, t->run.iteration), point, error));
     if (t->run.iteration == 0) t->loss0 = point->loss;

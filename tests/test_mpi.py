@@ -267,6 +267,30 @@ class Traffic(Case):
             self.assertEqual(s["received_bytes"], iterations * message * (workers - min(hosted)) if ranks > 1 else 0)
 
 
+    def test_variable(self):
+        """Lengths first, then just the bytes there are; whatever the number of ranks, a worker sends the same."""
+        iterations = 30
+        for i, wire in enumerate("elias-gamma elias-omega rice rans".split()):
+            for data, workers, words in (self.small, 7, ["--levels", "7"]), (self.wide, 4, ["--block", "3000", "--norm", "2"]):
+                words = [*words, "--wire", wire, "--workers", str(workers), "--iterations", str(iterations), "--l2", "0.1"]
+                alone = self.check_same([2 + i % 2], data, *words)
+                s, _ = self.train(workers, data, *words)
+                self.assertEqual(s["state_hash"], alone["state_hash"])
+                self.assertEqual(s["wire_bytes"], alone["wire_bytes"])
+                self.assertAlmostEqual(s["wire_bytes"], s["uplink_bits"] / 8 + 4 * iterations, places=6)
+                # a rank a worker: what the busiest sent and what it received add up to everybody's bytes, or more
+                self.assertGreaterEqual(s["sent_bytes"] + s["received_bytes"], workers * s["wire_bytes"] - 1e-6)
+                self.assertLessEqual(s["received_bytes"], workers * s["wire_bytes"])
+
+    def test_shortest(self):
+        words = "--norm", "2", "--iterations", "3", "--reference", "none"
+        s, _ = self.train(0, self.wide, "--wire", "shortest", *words)
+        t, _ = self.train(0, self.wide, *words)
+        self.assertEqual((s["wire"], t["wire"]), ("rice", "base3"))
+        self.assertEqual(s["state_hash"], t["state_hash"])
+        self.assertLess(s["wire_bytes"], t["wire_bytes"] / 2)
+
+
 class Failures(Case):
     """One rank's failure ends all of them, soon, with one message and its code."""
 

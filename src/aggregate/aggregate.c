@@ -28,6 +28,7 @@ dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, co
     const size_t bytes = out->kind->staging_bytes(out, rank);
     if (comm->ranks > 1 && !rank->on_host)
         if (!(out->staging = dither_calloc(bytes, 1))) FAIL(DITHER_INTERNAL, "out of memory");
+    if (out->kind->open) TRY(out->kind->open(out, p, rank, error));
 out:
     return status;
 }
@@ -69,8 +70,25 @@ out:
     return status;
 }
 
+dither_status dither_aggregate_sent(dither_aggregate *a, const dither_rank *rank, double *bits, double *bytes,
+                                    dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    int64_t mine = 0, all = 0;
+    if (rank->k.layout.variable) {
+        TRY(dither_rank_sent(rank, &mine, error));
+        TRY(dither_comm_gather_word(a->comm, mine, error));
+        for (int r = 0; r < a->comm->ranks; r++) all += a->comm->words[r];
+    }
+    *bits = a->worker_bits + 8 * (double)all / rank->k.workers;
+    *bytes = a->worker_bytes + (double)all / rank->k.workers;
+out:
+    return status;
+}
+
 void dither_aggregate_close(dither_aggregate *a)
 {
+    if (a->kind && a->kind->close) a->kind->close(a);
     free(a->bytes), free(a->staging);
     *a = (dither_aggregate){0};
 }

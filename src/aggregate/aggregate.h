@@ -12,14 +12,20 @@ typedef struct dither_aggregate {
     dither_comm *comm;   /* not owned */
     size_t *bytes;       /* comm->ranks: of the messages of each rank's workers, where their length is fixed */
     void *staging;       /* what crosses, on the host, when the device's memory is another; or NULL */
-    /* so far, of one worker, as if it had a rank of its own: handed over; and as coded, before padding to words. Where
-     * messages have variable length, the device counts them instead (dither_rank_sent) */
+    void *own;           /* of the kind: its open, its close */
+    /* so far, of one worker, as if it had a rank of its own: handed over; and as coded, before padding to words. Without
+     * messages of variable length, which the device counts (dither_aggregate_sent) */
     double worker_bytes, worker_bits;
 } dither_aggregate;
 
 dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, const dither_plan *plan,
                                     const dither_rank *rank, dither_error *error);
 void dither_aggregate_close(dither_aggregate *aggregate);
+
+/* Collective: what a worker has sent so far, as coded and as handed over, of messages of either kind. It waits for the
+ * device. */
+dither_status dither_aggregate_sent(dither_aggregate *aggregate, const dither_rank *rank, double *bits, double *bytes,
+                                    dither_error *error);
 
 /* An array of the device that holds the ranks' parts one after another, rank r's of bytes[r] bytes: all of it on all
  * ranks. `what` names it in a message. */

@@ -29,6 +29,10 @@ typedef struct dither_aggregate_kind {
     /* The stages from gradients (`gradient`: DK_GRADIENT_...) to what the step needs on every rank. */
     dither_status (*exchange)(struct dither_aggregate *aggregate, const struct dither_rank *rank,
                               const dk_round *round, int gradient, dither_error *error);
+    /* Memory of its own, and its release; NULL: none. */
+    dither_status (*open)(struct dither_aggregate *aggregate, const struct dither_plan *plan,
+                          const struct dither_rank *rank, dither_error *error);
+    void (*close)(struct dither_aggregate *aggregate);
 } dither_aggregate_kind;
 
 #define X(name) DITHER_AGGREGATE_##name,

@@ -1,19 +1,129 @@
-/* Every message to every rank, where all are decoded in the order of the workers. */
+/* Every message to every rank, where all are decoded in the order of the workers. Messages whose length depends on
+ * their content are preceded by their lengths: an all-gather of 4 bytes each, then one of just the bytes there are. */
 #include "aggregate/aggregate.h"
 
-static const char *missing(const dither_plan *p) { return (void)p, NULL; }
+#include <stdlib.h>
 
-/* In a ring every message passes through every rank but those that have it. */
-static double link_bytes(const dither_plan *p, int ranks)
+/* For messages of variable length. Those of others are not trusted. */
+typedef struct lengths {
+    char *packed;      /* n messages, one after another, without padding */
+    uint32_t *bytes;   /* n: their lengths, as they cross */
+    int64_t *on_device; /* n: the same, as the device has them */
+    size_t *of_rank, *header; /* R: of the messages and the lengths of a rank's workers */
+} lengths;
+
+static int64_t message_words(const dither_plan *p, int *variable)
 {
     dk_layout layout;
     dk_layout_make(&layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
-    return (p->workers - p->workers / ranks) * 4.0 * (double)layout.message_words;
+    *variable = layout.variable;
+    return layout.message_words;
+}
+
+static const char *missing(const dither_plan *p)
+{
+    int variable;
+    const int64_t words = message_words(p, &variable);
+    return variable && words > UINT32_MAX / 4 ? "a --wire of fixed length: messages could be longer than 4 GiB" : NULL;
+}
+
+/* In a ring every message passes through every rank but those that have it. Of variable length: at most. */
+static double link_bytes(const dither_plan *p, int ranks)
+{
+    int variable;
+    const int64_t words = message_words(p, &variable);
+    return (p->workers - p->workers / ranks) * 4.0 * (double)(words + variable);
 }
 
 static size_t staging_bytes(const dither_aggregate *a, const dither_rank *rank)
 {
     return (void)a, (size_t)rank->k.workers * (size_t)rank->k.layout.message_words * 4;
+}
+
+static void close_lengths(dither_aggregate *a)
+{
+    lengths *l = a->own;
+    if (!l) return;
+    free(l->packed), free(l->bytes), free(l->on_device), free(l->of_rank), free(l->header), free(l);
+    a->own = NULL;
+}
+
+static dither_status open_lengths(dither_aggregate *a, const dither_plan *p, const dither_rank *rank, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_rank *k = &rank->k;
+    lengths *l;
+    if (!k->layout.variable || a->comm->ranks == 1) return DITHER_OK;
+    TRY_ALLOC(l, 1);
+    a->own = l;
+    TRY_ALLOC(l->packed, k->workers * k->layout.message_words * 4);
+    TRY_ALLOC(l->bytes, k->workers);
+    TRY_ALLOC(l->on_device, k->workers);
+    TRY_ALLOC(l->of_rank, a->comm->ranks);
+    TRY_ALLOC(l->header, a->comm->ranks);
+    for (int r = 0; r < a->comm->ranks; r++)
+        l->header[r] = 4 * (size_t)(dither_plan_rank_worker(p, a->comm->ranks, r + 1) -
+                                    dither_plan_rank_worker(p, a->comm->ranks, r));
+out:
+    return status;
+}
+
+/* The lengths of all messages; none may be longer than a message can be. */
+static dither_status gather_lengths(dither_aggregate *a, const dither_rank *rank, lengths *l, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    const dk_rank *k = &rank->k;
+    const int64_t most = 4 * k->layout.message_words;
+    TRY_DEVICE(rank, v->download(v->context, l->on_device + k->first, k->message_bytes + k->first, (size_t)k->count * 8),
+               "message lengths");
+    for (int i = k->first; i < k->first + k->count; i++) l->bytes[i] = (uint32_t)l->on_device[i];
+    TRY(a->comm->allgather(a->comm, l->bytes, l->header, error));
+    for (int r = 0, i = 0; r < a->comm->ranks; r++) {
+        l->of_rank[r] = 0;
+        for (const int end = i + (int)(l->header[r] / 4); i < end; l->of_rank[r] += l->bytes[i++]) {
+            if (l->bytes[i] > most)
+                FAIL(DITHER_DEVICE, "worker %d's message has %u bytes, says rank %d; none can have more than %lld", i,
+                     (unsigned)l->bytes[i], r, (long long)most);
+            l->on_device[i] = l->bytes[i];
+        }
+        if (r != a->comm->rank) a->comm->received += l->header[r];
+    }
+    a->comm->sent += l->header[a->comm->rank];
+    TRY_DEVICE(rank, v->upload(v->context, k->message_bytes, l->on_device, (size_t)k->workers * 8), "message lengths");
+out:
+    return status;
+}
+
+/* This rank's messages into l->packed (`pack`), or those of the others out of it. */
+static dither_status move_messages(const dither_rank *rank, const lengths *l, int pack, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    const dk_rank *k = &rank->k;
+    size_t at = 0;
+    for (int i = 0; i < k->workers; at += l->bytes[i++]) {
+        char *message = (char *)(k->messages + i * k->layout.message_words);
+        const int mine = i >= k->first && i < k->first + k->count;
+        if (mine && pack) TRY_DEVICE(rank, v->download(v->context, l->packed + at, message, l->bytes[i]), "messages");
+        if (!mine && !pack) TRY_DEVICE(rank, v->upload(v->context, message, l->packed + at, l->bytes[i]), "messages");
+    }
+out:
+    return status;
+}
+
+static dither_status gather_variable(dither_aggregate *a, const dither_rank *rank, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    lengths *l = a->own;
+    TRY(gather_lengths(a, rank, l, error));
+    TRY(move_messages(rank, l, 1, error));
+    TRY(a->comm->allgather(a->comm, l->packed, l->of_rank, error));
+    TRY(move_messages(rank, l, 0, error));
+    for (int r = 0; r < a->comm->ranks; r++)
+        *(r == a->comm->rank ? &a->comm->sent : &a->comm->received) += l->of_rank[r];
+out:
+    return status;
 }
 
 static dither_status exchange(dither_aggregate *a, const dither_rank *rank, const dk_round *round, int gradient,
@@ -23,8 +133,13 @@ static dither_status exchange(dither_aggregate *a, const dither_rank *rank, cons
     const dk_device *v = &rank->device;
     const dk_rank *k = &rank->k;
     TRY_DEVICE(rank, v->work(v->context, k, round, gradient | DK_ENCODE), "encoding");
-    a->worker_bytes += 4 * (double)k->layout.message_words, a->worker_bits += (double)k->layout.bits;
-    TRY(dither_aggregate_gather(a, rank, k->messages, a->bytes, "messages", error));
+    if (k->layout.variable) {
+        a->worker_bytes += 4; /* the length; the device counts the message */
+        if (a->own) TRY(gather_variable(a, rank, error));
+    } else {
+        a->worker_bytes += 4 * (double)k->layout.message_words, a->worker_bits += (double)k->layout.bits;
+        TRY(dither_aggregate_gather(a, rank, k->messages, a->bytes, "messages", error));
+    }
 out:
     return status;
 }
@@ -38,4 +153,6 @@ const dither_aggregate_kind dither_aggregate_allgather = {
     .link_bytes = link_bytes,
     .staging_bytes = staging_bytes,
     .exchange = exchange,
+    .open = open_lengths,
+    .close = close_lengths,
 };
