@@ -303,6 +303,9 @@ static dither_status check_gpus(const char *text, dither_error *error)
 #define check_trace NULL
 #define check_summary NULL
 #define check_save NULL
+#define check_out NULL
+/* parsed by the command that has it */
+#define check_until NULL
 
 typedef struct option_row {
     dither_option_info info;

@@ -7,9 +7,20 @@
 
 enum { FIRST_CODE = 1000, FIRST_FLAG = 500 }; /* getopt_long returns FIRST_CODE + the option's index, or FIRST_FLAG + */
 
+/* `name` is one of the words of "one two three". */
+static int is_word_of(const char *words, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const char *p = words; (p = strstr(p, name)); p += length)
+        if ((p == words || p[-1] == ' ') && (p[length] == ' ' || !p[length])) return 1;
+    return 0;
+}
+
 int cli_takes_option(const cli_command *command, const dither_option_info *info)
 {
     if (command->left_out && strcmp(command->left_out, info->group) == 0) return 0;
+    if (command->lists && strchr(info->commands, 't') && strcmp(info->group, "output") != 0)
+        return !is_word_of(command->not_lists, info->name);
     return command->letter && strchr(info->commands, command->letter) != NULL;
 }
 
@@ -108,13 +119,17 @@ static dither_status fail_option(const cli_command *command, int code, const cha
     return fail_long(command, word, list, options, error);
 }
 
-static dither_status set_option(dither_options *options, const dither_option_info *info, const char *value,
-                                dither_error *error)
+static dither_status set_option(cli_arguments *out, size_t index, const char *value, dither_error *error)
 {
-    if (info->type == DITHER_OPTION_FLAG) return dither_options_set(options, info->name, "1", error);
+    const dither_option_info *info = dither_option_at(index);
+    if (info->type == DITHER_OPTION_FLAG) return dither_options_set(out->options, info->name, "1", error);
     if (!*value || strncmp(value, "--", 2) == 0)
         return cli_fail(error, DITHER_USAGE, "--%s needs a value", info->name);
-    return dither_options_set(options, info->name, value, error);
+    if (out->lists && strchr(info->commands, 't')) {
+        out->lists[index] = value;
+        return DITHER_OK;
+    }
+    return dither_options_set(out->options, info->name, value, error);
 }
 
 static dither_status set_flag(const cli_command *command, cli_arguments *out, int index, const char *value,
@@ -132,10 +147,12 @@ static dither_status take_operands(const cli_command *command, int count, char *
 {
     if (count < command->operand_n)
         return cli_fail(error, DITHER_USAGE, "%s needs %s", command->name, command->operands);
-    if (count > command->operand_n)
+    if (count > command->operand_n && !command->more_operands)
         return cli_fail(error, DITHER_USAGE, "%s takes no further argument '%.80s'", command->name,
                         words[command->operand_n]);
-    for (int i = 0; i < count; i++) out->operand[i] = words[i];
+    for (int i = 0; i < count && i < 2; i++) out->operand[i] = words[i];
+    out->operands = words;
+    out->operands_n = count;
     return DITHER_OK;
 }
 
@@ -146,6 +163,8 @@ dither_status cli_arguments_parse(const cli_command *command, int argc, char **a
     struct option *list = make_long_options(command);
     if (!list) FAIL(DITHER_INTERNAL, "out of memory");
     TRY(dither_options_create(&out->options, error));
+    if (command->lists && !(out->lists = calloc(dither_option_count(), sizeof *out->lists)))
+        FAIL(DITHER_INTERNAL, "out of memory");
     char letters[2 * CLI_FLAGS + 3];
     make_letters(command, letters);
     opterr = 0;
@@ -153,7 +172,7 @@ dither_status cli_arguments_parse(const cli_command *command, int argc, char **a
         if (code == 'h') out->help = 1;
         else if (flag_index(command, code) >= 0) TRY(set_flag(command, out, flag_index(command, code), optarg, error));
         else if (code >= FIRST_CODE)
-            TRY(set_option(out->options, dither_option_at((size_t)(code - FIRST_CODE)), optarg, error));
+            TRY(set_option(out, (size_t)(code - FIRST_CODE), optarg, error));
         else TRY(fail_option(command, code, argv[optind - 1], list, out->options, error));
     }
     if (!out->help) TRY(take_operands(command, argc - optind, argv + optind, out, error));
@@ -166,6 +185,7 @@ void cli_arguments_free(cli_arguments *arguments)
 {
     dither_options_free(arguments->options);
     free(arguments->typed);
+    free(arguments->lists);
 }
 
 int cli_is_quiet(const cli_arguments *arguments)

@@ -6,6 +6,7 @@
 #include "../whole_file.h"
 #include "dither.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* ---- errors, as in the library: a status, a message, one `out:` label that frees ---- */
@@ -43,6 +44,9 @@ typedef struct cli_arguments {
     dither_options *options;
     const char *flag[CLI_FLAGS]; /* values of the command's own options, in the order of its table */
     const char *operand[2]; /* DATA, or MODEL and DATA */
+    char **operands;        /* all of them, borrowed from argv */
+    int operands_n;
+    const char **lists;     /* of a command with `lists`: the text given for each option, NULL where none was; owned */
     char *typed;            /* the whole command line, quoted for a shell; owned */
     int help;               /* --help was given */
     int signal;             /* set by the command: the signal that ended it early, or 0 */
@@ -53,7 +57,10 @@ typedef struct cli_command {
     const char *name;     /* "train"; of a part "bench codec" */
     char letter;          /* of dither_option_info.commands; 0 for a command without options */
     const char *operands; /* "MODEL DATA" */
-    int operand_n;
+    int operand_n;        /* at least this many when `more_operands` */
+    int more_operands;
+    int lists;            /* takes train's options too, and lists of them, "--levels 1,3,7": the text is kept as it is */
+    const char *not_lists; /* but these, "comm gpus", and train's outputs */
     const char *summary;  /* one line */
     const char *about;    /* a paragraph for --help */
     const char *example;  /* arguments of an example */
@@ -63,7 +70,7 @@ typedef struct cli_command {
     const struct cli_command *const *parts; /* NULL-terminated: one of them has to be named; or NULL */
 } cli_command;
 
-extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench;
+extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench, cli_ablate;
 
 /* NULL past the end */
 const cli_command *cli_command_at(size_t index);
@@ -92,7 +99,10 @@ void cli_help_command(const cli_command *command);
 /* Print `text` wrapped at 80 columns: the cursor stands at `column`, further lines begin at `indent`. */
 void cli_print_wrapped(FILE *stream, const char *text, int column, int indent);
 
-/* ---- numbers as text ---- */
+/* ---- text ---- */
+
+/* printf into a string of its own; NULL when out of memory */
+char *cli_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 enum { CLI_NUMBER_BYTES = 32 };
 /* The fewest digits of 15 to 17 that read back as the same double. */
@@ -130,6 +140,11 @@ void cli_output_remove_all(void);
  * called, the first one is only noted. */
 void cli_interrupt_install(void);
 void cli_interrupt_arm(void);
+/* Back to the first state; for a child process, which has nothing to finish. */
+void cli_interrupt_disarm(void);
+/* No handler runs between these two; what came meanwhile runs then. */
+void cli_interrupt_block(sigset_t *before);
+void cli_interrupt_unblock(const sigset_t *before);
 /* The signal noted, or 0. */
 int cli_interrupt_signal(void);
 

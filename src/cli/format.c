@@ -1,8 +1,22 @@
-/* Numbers as text. */
+/* Text, and numbers as text. */
 #include "cli.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
+
+char *cli_text(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
+    va_start(args, format);
+    if (text) vsnprintf(text, (size_t)length + 1, format, args);
+    va_end(args);
+    return text;
+}
 
 const char *cli_format_exact(double value, char out[CLI_NUMBER_BYTES])
 {

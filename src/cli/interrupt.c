@@ -1,7 +1,6 @@
 /* SIGINT and SIGTERM: a first one asks the run to end at its next evaluation, a second one ends it at once. */
 #include "cli.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t armed, noted;
@@ -29,5 +28,18 @@ void cli_interrupt_install(void)
 }
 
 void cli_interrupt_arm(void) { armed = 1; }
+
+void cli_interrupt_disarm(void) { armed = noted = 0; }
+
+void cli_interrupt_block(sigset_t *before)
+{
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGINT);
+    sigaddset(&both, SIGTERM);
+    sigprocmask(SIG_BLOCK, &both, before);
+}
+
+void cli_interrupt_unblock(const sigset_t *before) { sigprocmask(SIG_SETMASK, before, NULL); }
 
 int cli_interrupt_signal(void) { return noted; }

@@ -27,13 +27,16 @@ void cli_output_remove_all(void)
 
 dither_status cli_output_open(cli_output *output, const char *path, dither_error *error)
 {
+    sigset_t before;
     *output = (cli_output){.path = path};
-    errno = dither_whole_file_open(&output->file, path);
-    if (errno) return cli_output_failed(output, error);
+    cli_interrupt_block(&before); /* or a file might be there that no handler knows of */
+    const int reason = dither_whole_file_open(&output->file, path);
     output->stream = output->file.stream;
     if (output->file.temporary) output->temporary = strdup(output->file.temporary);
     if (output->temporary) remember_name(NULL, output->temporary);
-    return DITHER_OK;
+    cli_interrupt_unblock(&before);
+    errno = reason;
+    return reason ? cli_output_failed(output, error) : DITHER_OK;
 }
 
 dither_status cli_output_failed(const cli_output *output, dither_error *error)

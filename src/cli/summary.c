@@ -3,6 +3,7 @@
 #include "json.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* The keys of a trace's columns, at the last point. */
 static void write_point(cli_json *json, const dither_point *point)
@@ -58,13 +59,14 @@ static void write_constants(cli_json *json, const dither_result *result)
     cli_json_literal(json, "reproducible", result->reproducible ? "true" : "false");
 }
 
-/* Every option's value: a number, a boolean, a string, or null when it is unset. */
+/* The value of each of train's options: a number, a boolean, a string, or null when it is unset. */
 static void write_options(cli_json *json, const dither_options *options)
 {
     cli_json_open(json, "options");
     for (size_t i = 0; i < dither_option_count(); i++) {
         const dither_option_info *info = dither_option_at(i);
         const char *text = dither_options_get(options, info->name);
+        if (!strchr(info->commands, 't')) continue;
         if (!*text) cli_json_literal(json, info->name, "null");
         else if (info->type == DITHER_OPTION_FLAG) cli_json_literal(json, info->name, *text == '1' ? "true" : "false");
         else if (info->type == DITHER_OPTION_INTEGER || info->type == DITHER_OPTION_REAL)
