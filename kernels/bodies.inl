@@ -6,3 +6,4 @@
 #include "reduce.inl"
 #include "decode.inl"
 #include "step.inl"
+#include "local.inl"

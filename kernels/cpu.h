@@ -22,6 +22,7 @@ typedef struct dk_cpu_kernels {
     int (*step)(void *, const dk_rank *, const dk_round *);
     int (*evaluate)(void *, const dk_rank *);
     int (*blend)(void *, const dk_rank *, void *, const void *, int64_t, double);
+    int (*local)(void *, const dk_rank *, const dk_local *);
 } dk_cpu_kernels;
 
 #endif

@@ -111,11 +111,22 @@ BODY void FN(gradient_add_drawn)(const dk_rank *k, int w)
     if (k->saga) FN(table_update)(k, w, picked, slope);
 }
 
-/* phi' at x for the rows [begin, end) of one worker */
+/* The x at which a row's worker takes its gradients. */
+HD const REAL *FN(view_of_row)(const dk_rank *k, int64_t row)
+{
+    int low = 0, high = k->count;
+    while (k->local && high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (k->worker_row[middle] <= row) low = middle; else high = middle;
+    }
+    return FN(view)(k, low);
+}
+
+/* phi' for the rows [begin, end), each at its worker's x */
 BODY void FN(slopes_of_rows)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
 {
     EACH_OCTET(j, end - begin)
-        const REAL z = FN(row_margin)(k, begin + j, (const REAL *)k->x);
+        const REAL z = FN(row_margin)(k, begin + j, FN(view_of_row)(k, begin + j));
         OCTET_ONCE table[begin + j] = (REAL)dk_loss_slope(k->loss, (double)z, k->label[begin + j]);
     EACH_END
 }

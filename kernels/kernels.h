@@ -157,6 +157,19 @@ typedef struct dk_round {
     double gamma, alpha;
 } dk_round;
 
+/* Local steps: what every worker does between two messages (local.inl). */
+enum dk_local_average { DK_AVERAGE_NONE, DK_AVERAGE_UNIFORM, DK_AVERAGE_QUADRATIC };
+typedef struct dk_local {
+    int64_t iteration; /* of the first of the steps; the rows drawn in a step are a function of its number */
+    int64_t steps;
+    int32_t begin;     /* w_i := x before them */
+    int32_t sampled;   /* a step's g_i is from a drawn batch; else it lies in `gradient` already, for one step */
+    int32_t end;       /* gradient := x - w_i after them */
+    int32_t average;   /* DK_AVERAGE_...: how step k weighs in `mean`: not kept, 1, (shift + k)^2 */
+    double gamma, shift;
+    void *w, *mean;    /* real count x stride; `mean` NULL without an average */
+} dk_local;
+
 #define DK_EVAL_ROWS 256 /* rows of an evaluation chunk; chunks don't cross workers */
 
 /* ---- a device ---- */
@@ -188,6 +201,8 @@ typedef struct dk_device {
     int (*evaluate)(void *context, const dk_rank *rank);
     /* to += weight (from - to) for `count` reals; exactly `from` with weight 1 */
     int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight);
+    /* steps of every worker on an iterate of its own */
+    int (*local)(void *context, const dk_rank *rank, const dk_local *local);
     const char *(*explain)(void *context, int code);
     void (*close)(void *context);
 } dk_device;

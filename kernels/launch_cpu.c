@@ -106,5 +106,12 @@ static int blend(void *context, const dk_rank *k, void *to, const void *from, in
     return 0;
 }
 
+static int local(void *context, const dk_rank *k, const dk_local *l)
+{
+    const dk_cpu *cpu = context;
+    k->single ? local_f32(cpu, k, l) : local_f64(cpu, k, l);
+    return 0;
+}
+
 const dk_cpu_kernels JOIN(dk_cpu_kernels, DK_ISA) = {.work = work, .refresh = refresh, .step = step,
-                                                     .evaluate = evaluate, .blend = blend};
+                                                     .evaluate = evaluate, .blend = blend, .local = local};

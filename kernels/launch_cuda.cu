@@ -119,6 +119,12 @@ static int cuda_blend(void *context, const dk_rank *k, void *to, const void *fro
                            : blend_all_f64(s, (double *)to, (const double *)from, count, weight));
 }
 
+static int cuda_local(void *context, const dk_rank *k, const dk_local *l)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? local_f32(s, k, l) : local_f64(s, k, l));
+}
+
 static const char *cuda_explain(void *context, int code)
 {
     (void)context;
@@ -164,7 +170,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.alloc = cuda_alloc, device.release = cuda_release;
     device.upload = cuda_upload, device.download = cuda_download, device.copy = cuda_copy;
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
-    device.blend = cuda_blend;
+    device.blend = cuda_blend, device.local = cuda_local;
     device.explain = cuda_explain, device.close = cuda_close;
     *out = device;
     return 0;

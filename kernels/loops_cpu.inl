@@ -197,6 +197,23 @@ static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
     for (int64_t tile = 0; tile < tiles; tile++) FN(project_tile)(k, tile);
 }
 
+typedef struct FN(local_job) {
+    const dk_rank *k;
+    const dk_local *l;
+} FN(local_job);
+
+static void FN(local_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(local_job) *j = job;
+    for (int64_t w = begin; w < end; w++) FN(local_steps)(j->k, j->l, (int)w);
+}
+
+static void FN(local)(const dk_cpu *cpu, const dk_rank *k, const dk_local *l)
+{
+    const FN(local_job) job = {.k = k, .l = l};
+    dk_cpu_share(cpu, k->count * (k->d + 32 * (int64_t)k->batch) * (l->steps + 1), k->count, FN(local_range), &job);
+}
+
 /* Part e of the evaluation is chunk e of the rank; a chunk belongs to one worker. */
 static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
 {

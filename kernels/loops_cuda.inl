@@ -212,3 +212,39 @@ static cudaError_t FN(blend_all)(cudaStream_t s, REAL *to, const REAL *from, int
     if (count > 0) FN(blend_kernel)<<<FN(blocks)(count, DK_TILE), DK_THREADS, 0, s>>>(to, from, weight, count);
     return cudaGetLastError();
 }
+
+/* One block a worker: all of its steps. */
+__global__ void __launch_bounds__(DK_THREADS) FN(local_small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_local l)
+{
+    FN(local_steps)(&k, &l, (int)blockIdx.x);
+}
+
+enum { FN(LOCAL_BEGIN), FN(LOCAL_MOVE), FN(LOCAL_END) };
+
+__global__ void __launch_bounds__(DK_THREADS) FN(local_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_local l, int part, int64_t iteration)
+{
+    const int64_t begin = (int64_t)blockIdx.x * DK_TILE, end = begin + DK_TILE < k.d ? begin + DK_TILE : k.d;
+    if (part == FN(LOCAL_BEGIN)) FN(local_begin)(&k, &l, (int)blockIdx.y, begin, end);
+    if (part == FN(LOCAL_MOVE)) FN(local_move)(&k, &l, iteration, (int)blockIdx.y, begin, end);
+    if (part == FN(LOCAL_END)) FN(local_end)(&k, &l, (int)blockIdx.y, begin, end);
+}
+
+/* Long vectors are spread over many blocks, which meet between the phases of a step. */
+static cudaError_t FN(local)(cudaStream_t s, const dk_rank *k, const dk_local *l)
+{
+    const dim3 tiles(FN(blocks)(k->d, DK_TILE), k->count);
+    cudaError_t e = cudaSuccess;
+    if (k->d <= FN(SMALL_D)) {
+        FN(local_small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *l);
+        return cudaGetLastError();
+    }
+    if (l->begin) FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_BEGIN), 0);
+    for (int64_t i = l->iteration; i < l->iteration + l->steps && e == cudaSuccess; i++) {
+        dk_round r;
+        r.iteration = i, r.gamma = l->gamma, r.alpha = 0;
+        if (l->sampled) e = FN(gradient)(s, k, &r, DK_GRADIENT_SAMPLED);
+        FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_MOVE), i);
+    }
+    if (l->end) FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_END), 0);
+    return e == cudaSuccess ? cudaGetLastError() : e;
+}

@@ -182,13 +182,13 @@ static int word_or_number(const char *text, const char *const *words, const int 
 
 dither_status dither_parse_schedule(const char *text, dither_schedule *schedule, double *power, dither_error *error)
 {
-    static const char *const words[] = {"constant", "diana", "sqrt", "power"};
-    static const int numbered[] = {0, 0, 0, 1};
+    static const char *const words[] = {"constant", "diana", "sqrt", "stich", "power"};
+    static const int numbered[] = {0, 0, 0, 0, 1};
     *power = 0;
-    const int found = word_or_number(text, words, numbered, 4, 0, 10, power);
+    const int found = word_or_number(text, words, numbered, 5, 0, 10, power);
     if (found < 0)
         return dither_fail(error, DITHER_USAGE,
-                           "--gamma-schedule: '%.80s' is not constant, diana, sqrt, or power:A with A from 0 to 10", text);
+                           "--gamma-schedule: '%.80s' is not constant, diana, sqrt, stich, or power:A with A from 0 to 10", text);
     *schedule = (dither_schedule)found;
     return DITHER_OK;
 }
@@ -238,6 +238,25 @@ dither_status dither_parse_gpus(const char *text, int listed[DITHER_GPUS_MAX], i
     }
     return dither_fail(error, DITHER_USAGE, "--gpus: '%.80s' is not all, a number of GPUs from 1 to %d, or a list as 0,2,3",
                        text, DITHER_GPUS_MAX);
+}
+
+dither_status dither_parse_local_schedule(const char *text, dither_local_schedule *out, dither_error *error)
+{
+    static const char right[] = "constant, linear, double, or at most 64 whole numbers of at least 1 with commas between";
+    *out = (dither_local_schedule){.rule = dither_choice_index("constant|linear|double", text)};
+    if (out->rule >= 0) return DITHER_OK;
+    out->rule = DITHER_LOCAL_LIST;
+    for (const char *at = text;; at++) {
+        char number[24];
+        const size_t length = strcspn(at, ",");
+        if (out->count == DITHER_LOCAL_LIST_MAX || length >= sizeof number) break;
+        memcpy(number, at, length);
+        number[length] = '\0';
+        if (dither_parse_integer("", number, 1, 1000000000, &out->list[out->count++], NULL) != DITHER_OK) break;
+        at += length;
+        if (!*at) return DITHER_OK;
+    }
+    return dither_fail(error, DITHER_USAGE, "--local-schedule: '%.80s' is not %s", text, right);
 }
 
 /* ---- the table ---- */
@@ -297,6 +316,12 @@ static dither_status check_gpus(const char *text, dither_error *error)
 {
     int listed[DITHER_GPUS_MAX], count;
     return dither_parse_gpus(text, listed, &count, error);
+}
+
+static dither_status check_local_schedule(const char *text, dither_error *error)
+{
+    dither_local_schedule schedule;
+    return dither_parse_local_schedule(text, &schedule, error);
 }
 
 /* paths: tried when they are opened */

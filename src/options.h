@@ -64,6 +64,7 @@ typedef enum dither_schedule {
     DITHER_CONSTANT_SCHEDULE,
     DITHER_DIANA_SCHEDULE,
     DITHER_SQRT_SCHEDULE,
+    DITHER_STICH_SCHEDULE,
     DITHER_POWER_SCHEDULE
 } dither_schedule;
 dither_status dither_parse_schedule(const char *text, dither_schedule *schedule, double *power, dither_error *error);
@@ -80,6 +81,15 @@ dither_status dither_parse_average(const char *text, dither_average *average, do
 
 /* "theory" sets *theory, a number >= 0 clears it and sets *value. */
 dither_status dither_parse_alpha(const char *text, int *theory, double *value, dither_error *error);
+
+/* How many local steps the rounds of local SGD have: "constant", "linear", "double", "1,2,4". */
+enum dither_local_rule { DITHER_LOCAL_CONSTANT, DITHER_LOCAL_LINEAR, DITHER_LOCAL_DOUBLE, DITHER_LOCAL_LIST };
+enum { DITHER_LOCAL_LIST_MAX = 64 };
+typedef struct dither_local_schedule {
+    int rule, count;
+    int64_t list[DITHER_LOCAL_LIST_MAX]; /* count, of DITHER_LOCAL_LIST */
+} dither_local_schedule;
+dither_status dither_parse_local_schedule(const char *text, dither_local_schedule *out, dither_error *error);
 
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);

@@ -28,6 +28,7 @@ double dither_plan_gamma(const dither_plan *p, int64_t k)
 {
     switch (p->schedule) {
     case DITHER_DIANA_SCHEDULE: return 2 / (p->smoothness.mu * (double)k + p->schedule_theta);
+    case DITHER_STICH_SCHEDULE: return 4 / (p->smoothness.mu * (double)k + p->schedule_theta);
     case DITHER_SQRT_SCHEDULE: return p->gamma / __builtin_sqrt((double)k + 1);
     case DITHER_POWER_SCHEDULE: return p->gamma * decay((double)k + 1, p->schedule_power);
     default: return p->gamma;
@@ -142,7 +143,7 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     const dither_facts facts = {
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
-        .mu = p->smoothness.mu};
+        .mu = p->smoothness.mu, .local_steps = p->local_steps, .delay = p->delay};
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
     int theory;
     TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));
@@ -155,10 +156,24 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     case DITHER_GAMMA_NUMBER: p->gamma = value; break;
     case DITHER_GAMMA_OVER_L_MAX: p->gamma = value / facts.L_max; break;
     case DITHER_GAMMA_THEORY: p->gamma = p->method->theory(&facts); break;
-    case DITHER_GAMMA_PRACTICAL: p->gamma = dither_gamma_practical(&facts); break;
+    case DITHER_GAMMA_PRACTICAL:
+        p->gamma = (p->method->practical ? p->method->practical : dither_gamma_practical)(&facts);
+        break;
     }
 out:
     return status;
+}
+
+/* gamma_k = 4 / (mu (a + k)), a > max(16 kappa, H): Stich, 2019, arXiv:1805.09767, Thm 2.2 */
+static dither_status choose_stich(dither_plan *p, dither_error *error)
+{
+    const double mu = p->smoothness.mu, L = p->smoothness.row_max;
+    if (!(mu > 0))
+        return dither_fail(error, DITHER_USAGE, "--gamma-schedule stich needs a strongly convex problem: set --l2");
+    p->schedule = DITHER_STICH_SCHEDULE;
+    p->schedule_theta = mu + (16 * L > mu * p->local_steps ? 16 * L : mu * p->local_steps);
+    p->gamma = 4 / p->schedule_theta;
+    return DITHER_OK;
 }
 
 /* gamma_k = 2 / (mu k + theta), theta = 2 max{mu / alpha, (mu + L)(1 + c alpha) / 2}, c = 4 omega / (alpha n)
@@ -167,6 +182,7 @@ static dither_status choose_schedule(dither_plan *p, dither_error *error)
 {
     dither_status status = DITHER_OK;
     TRY(dither_parse_schedule(p->options->gamma_schedule, &p->schedule, &p->schedule_power, error));
+    if (p->schedule == DITHER_STICH_SCHEDULE) return choose_stich(p, error);
     if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
     const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
     const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) / 2;
@@ -210,11 +226,39 @@ out:
     return status;
 }
 
+/* Is `word` one of the words of `list`? */
+static int has_word(const char *list, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = list; at && (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return 1;
+    return 0;
+}
+
+/* An option that only some methods take is refused, when it was given, by the others. */
+static dither_status check_method_options(const dither_method *method, const dither_options *o, dither_error *error)
+{
+    for (size_t i = 0; i < dither_option_count(); i++) {
+        const dither_option_info *info = dither_option_at(i);
+        char owners[256] = "";
+        size_t used = 0;
+        if (!strcmp(dither_options_get(o, info->name), info->initial) || has_word(method->options, info->name)) continue;
+        for (size_t m = 0; m < dither_method_count() && used < sizeof owners; m++)
+            if (has_word(dither_method_at(m)->options, info->name))
+                used += (size_t)snprintf(owners + used, sizeof owners - used, "%s%s", used ? ", " : "",
+                                         dither_method_at(m)->name);
+        if (used)
+            return dither_fail(error, DITHER_USAGE, "--%s is of --method %s, not of %s", info->name, owners, method->name);
+    }
+    return DITHER_OK;
+}
+
 static dither_status choose_method(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
     dither_status status = DITHER_OK;
     p->method = dither_method_find(o->method);
+    TRY(check_method_options(p->method, o, error));
     p->estimator = p->method->estimator;
     for (int e = 0; e < DITHER_ESTIMATOR_COUNT; e++)
         if (!strcmp(o->estimator, dither_estimators[e].name)) p->estimator = e;
@@ -239,7 +283,7 @@ out:
 dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error)
 {
-    dither_plan p = {.options = options, .rows = data->rows, .features = data->features};
+    dither_plan p = {.options = options, .rows = data->rows, .features = data->features, .local_steps = 1};
     dither_status status = choose_method(&p, error);
     if (status != DITHER_OK) return status;
     TRY(choose_codec(&p, error));
@@ -248,6 +292,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     p.memory = p.method->memory && p.omega > 0;
     TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));
     TRY(choose_stops(&p, error));
+    if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_steps(&p, error));
     TRY(choose_schedule(&p, error));
     TRY(choose_average(&p, error));

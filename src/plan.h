@@ -8,7 +8,7 @@
 #include "problem.h"
 
 
-typedef struct dither_plan {
+struct dither_plan {
     const dither_options *options; /* not owned */
     dither_problem problem;
     double label_values[2];
@@ -29,7 +29,8 @@ typedef struct dither_plan {
     double alpha, gamma;
     dither_schedule schedule;
     double schedule_power; /* DITHER_POWER_SCHEDULE: gamma_k = gamma / (k + 1)^power */
-    double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta) */
+    double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta); DITHER_STICH_SCHEDULE: 4 / that */
+    double local_steps, delay; /* of dither_facts; the method's plan sets them */
     uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
     uint64_t seed;
     dither_average average;  /* what the run returns: x, or a mean of the x_k after their step, k = 1, 2, ... */
@@ -40,7 +41,7 @@ typedef struct dither_plan {
     double stop_epochs, stop_seconds; /* infinity: no limit */
     double stop_gap;         /* 0: no target */
     int64_t trace_every;     /* 0: auto */
-} dither_plan;
+};
 
 /* ranks: R, on which --aggregate auto depends. */
 dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,

@@ -67,6 +67,7 @@ static dither_status trace_point(training *t, dither_observer observer, void *us
     point->epochs = t->run.gradients / (double)p->rows;
     TRY(dither_aggregate_sent(&t->run.aggregate, &t->run.rank, &point->uplink_bits, &point->wire_bytes, error));
     point->seconds = t->trained;
+    if (p->method->observe) TRY(p->method->observe(&t->run, error));
     TRY(dither_evaluate(&t->evaluator, &t->run.rank, t->run.answer, dither_plan_gamma(p, t->run.iteration), point, error));
     if (t->run.iteration == 0) t->loss0 = point->loss;
     TRY(check_divergence(t, error));
@@ -84,7 +85,8 @@ out:
 static int64_t next_trace(const dither_plan *p, int64_t iteration)
 {
     if (p->trace_every) return iteration + p->trace_every;
-    const int64_t draws = (int64_t)p->workers * p->batch, pass = p->estimator == DITHER_FULL ? 1 : p->rows / draws;
+    const int64_t draws = (int64_t)p->workers * p->batch * (int64_t)p->local_steps;
+    const int64_t pass = p->estimator == DITHER_FULL ? 1 : p->rows / draws;
     const int64_t later = iteration / 64, step = pass > later ? pass : later;
     return iteration + (step > 0 ? step : 1);
 }

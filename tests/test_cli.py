@@ -205,7 +205,7 @@ class Usage(Case):
                      "see dither predict --help")
         self.refused(2, ["info", "--quiet"], "info takes no option --quiet")
         self.refused(2, ["train", self.data, "--target", "1e-3", "--l", "1"],
-                     "--l may mean --labels, --loss, --l2, --levels")
+                     "--l may mean --labels, --loss, --l2, --local-steps, --local-schedule, --local-average, --levels")
 
     def test_operands(self):
         self.refused(2, ["train"], "train needs DATA")

@@ -21,7 +21,7 @@ BIN = os.environ.get("DITHER_BIN", "dither")
 MPIRUN = os.environ.get("DITHER_MPIRUN", "mpirun")
 MUSHROOMS = os.path.join(os.environ.get("DITHER_DATA_DIR", "data"), "mushrooms")
 NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*\n")  # without a GPU
-METHODS = "gd sgd qsgd diana vr-diana".split()
+METHODS = "gd sgd qsgd diana vr-diana local-sgd".split()
 CODECS = [["--codec", "dither"], ["--codec", "dither", "--norm", "2", "--levels", "5", "--block", "3"],
           ["--codec", "identity"], ["--codec", "natural"], ["--codec", "randk", "--keep", "3"],
           ["--codec", "dither", "--precision", "f32", "--wire", "fixed"]]
@@ -136,6 +136,12 @@ class SameBits(Case):
         for i, estimator in enumerate("full sgd lsvrg saga".split()):
             self.check_same([2 + i % 3], self.small, "--estimator", estimator, "--batch", "3", "--workers", "4",
                             "--iterations", "60")
+
+    def test_local_average(self):
+        """The answer is a mean over the workers of all ranks."""
+        self.check_same([2, 3, 4], self.small, "--method", "local-sgd", "--local-average", "quadratic", "--workers", "5",
+                        "--local-schedule", "double", "--iterations", "20", "--codec", "dither")
+        self.check_same([3], self.small, "--method", "local-sgd", "--estimator", "full", "--workers", "4", "--iterations", "20")
 
     def test_mushrooms(self):
         self.check_same([1, 2, 3, 4], MUSHROOMS, "--l2", "6e-4", "--iterations", "2000", "--workers", "12")

@@ -24,9 +24,12 @@ typedef struct dither_facts {
     double L_worker; /* of the worst f_i */
     double L;        /* of f */
     double mu;
+    double local_steps; /* most local steps of a round (local-sgd), else 1 */
+    double delay;       /* tau: the longest delay of a gradient that the method allows or expects, else 0 */
 } dither_facts;
 
-typedef struct dither_run dither_run; /* stages.h */
+typedef struct dither_run dither_run;   /* stages.h */
+typedef struct dither_plan dither_plan; /* plan.h */
 
 typedef struct dither_method {
     const char *name, *summary, *source;
@@ -34,9 +37,15 @@ typedef struct dither_method {
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
     dither_average average; /* what the theorem is about, unless told otherwise */
-    double (*theory)(const dither_facts *facts); /* gamma */
+    const char *options;                            /* those that only some methods take and this one does: "a b c" */
+    double (*theory)(const dither_facts *facts);    /* gamma */
+    double (*practical)(const dither_facts *facts); /* NULL: dither_gamma_practical */
+    /* refuses what makes no sense and sets what the method's steps depend on; NULL: nothing to do */
+    dither_status (*plan)(dither_plan *plan, int ranks, dither_error *error);
     dither_status (*start)(dither_run *run, dither_error *error);   /* NULL: dither_start */
     dither_status (*iterate)(dither_run *run, dither_error *error); /* NULL: dither_iterate */
+    dither_status (*observe)(dither_run *run, dither_error *error); /* brings run->answer up to date, for a point of
+                                                                       the trace; collective; NULL: it always is */
     void (*close)(dither_run *run);                                 /* releases run->own; NULL: nothing there */
 } dither_method;
 
