@@ -241,6 +241,48 @@ typedef dither_status (*dither_codec_speed_seen)(void *user, const dither_codec_
 DITHER_API dither_status dither_bench_codec(const dither_bench *bench, dither_codec_speed_seen seen, void *user,
                                             dither_error *error);
 
+/* One way to aggregate at one size. Seconds are medians over the repeats; of the phases the mean over the ranks, where
+ * waiting for others counts as communication. */
+typedef struct dither_collective_speed {
+    const char *aggregate, *codec, *wire, *norm, *comm, *device;
+    int64_t d, levels, block;
+    int workers, ranks;
+    double seconds;      /* of the slowest rank: messages made, exchanged, decoded, and the step */
+    double encode_seconds, communicate_seconds, decode_seconds;
+    double wire_bytes;   /* that one worker hands over if it has a rank of its own */
+    double link_bytes;   /* in one direction over the busiest rank's link, in the algorithm with the fewest; 0 with one rank */
+    double error;        /* ||mean of Q(g_i) - mean of g_i||^2 / (mean of ||g_i||^2), g_i independent normal vectors */
+    double bound;        /* its expectation is at most this: omega / n */
+    int64_t wrong;       /* coordinates that are not the exact mean of vectors that the codec can carry exactly; -1: no
+                            such vectors for this codec, or not checked */
+} dither_collective_speed;
+typedef dither_status (*dither_collective_speed_seen)(void *user, const dither_collective_speed *row);
+/* Every aggregate with every codec, norm, number of levels and block of the lists that it goes with, at every size, each
+ * on the wire that `auto` picks; collective over the ranks of `comm` (NULL: one rank, where nothing crosses). n workers,
+ * with 0 one a rank, but two at least. `aggregates`: names or "all". */
+DITHER_API dither_status dither_bench_collective(dither_comm *comm, const dither_bench *bench, const char *aggregates,
+                                                 dither_collective_speed_seen seen, void *user, dither_error *error);
+
+/* Where the time of a method's iteration goes; seconds an iteration, mean over the ranks. */
+typedef struct dither_split {
+    const char *method, *estimator, *codec, *wire, *aggregate, *comm, *device;
+    int64_t rows, features, iterations; /* iterations: measured, of either kind */
+    int workers, ranks;
+    double seconds;     /* of an iteration that is not looked into */
+    double gradient, encode, communicate, step, refresh; /* of those that are */
+    double other;       /* the rest: seconds - all of these */
+    double evaluation;  /* of one evaluation for the trace, which is in none of the above */
+    double overhead;    /* what looking into iterations costs, as a share of `seconds`: median over pairs of segments
+                           with and without, over the same iterations */
+    int every;          /* one iteration in so many is looked into */
+    double wire_bytes;  /* of one worker in an iteration */
+    double link_bytes;  /* as in dither_collective_speed */
+} dither_split;
+/* Set up the run that `options` describe, without a reference, and measure at most `pairs` (1 to 1000) pairs of segments of at
+ * least a millisecond. Collective. */
+DITHER_API dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data, const dither_options *options,
+                                                int pairs, dither_split *out, dither_error *error);
+
 /* ---- what this build can do ---- */
 
 typedef struct dither_entry {

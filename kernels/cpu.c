@@ -81,6 +81,18 @@ static int cpu_copy_within(void *context, void *to, const void *from, size_t byt
     return 0;
 }
 
+static int cpu_mark(void *context, int slot)
+{
+    return clock_gettime(CLOCK_MONOTONIC, &((dk_cpu *)context)->marks[slot]) != 0;
+}
+
+static int cpu_elapsed(void *context, int from, int to, double *seconds)
+{
+    const struct timespec *a = &((dk_cpu *)context)->marks[from], *b = &((dk_cpu *)context)->marks[to];
+    *seconds = (double)(b->tv_sec - a->tv_sec) + 1e-9 * (double)(b->tv_nsec - a->tv_nsec);
+    return 0;
+}
+
 static const char *cpu_explain(void *context, int code) { return (void)context, code ? "out of memory" : "no error"; }
 
 static void cpu_close(void *context)
@@ -105,6 +117,6 @@ int dk_device_open_cpu(dk_device *out, int threads)
     *out = (dk_device){.name = "cpu", .context = cpu, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,
                        .download = cpu_copy, .copy = cpu_copy_within, .work = kernels->work, .refresh = kernels->refresh,
                        .step = kernels->step, .evaluate = kernels->evaluate, .blend = kernels->blend, .local = kernels->local,
-                       .explain = cpu_explain, .close = cpu_close};
+                       .explain = cpu_explain, .close = cpu_close, .mark = cpu_mark, .elapsed = cpu_elapsed};
     return 0;
 }

@@ -4,11 +4,13 @@
 
 #include "kernels.h"
 #include "pool.h"
+#include <time.h>
 
 typedef struct dk_cpu {
     int threads;  /* at most this many */
     int always;   /* even when the work is too small to gain by it */
     dk_pool *pool;
+    struct timespec marks[DK_MARKS];
 } dk_cpu;
 
 /* Run part(job, begin, end) over [0, count): whole, or in contiguous pieces on the threads. `units` is the work, a

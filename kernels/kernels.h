@@ -170,6 +170,7 @@ typedef struct dk_local {
     void *w, *mean;    /* real count x stride; `mean` NULL without an average */
 } dk_local;
 
+#define DK_MARKS 64 /* moments that a device can note */
 #define DK_EVAL_ROWS 256 /* rows of an evaluation chunk; chunks don't cross workers */
 
 /* ---- a device ---- */
@@ -205,6 +206,10 @@ typedef struct dk_device {
     int (*local)(void *context, const dk_rank *rank, const dk_local *local);
     const char *(*explain)(void *context, int code);
     void (*close)(void *context);
+    /* note when the work so far is done, in slot 0 .. DK_MARKS - 1, without waiting for it; and, waiting for both, the
+     * seconds between two such moments */
+    int (*mark)(void *context, int slot);
+    int (*elapsed)(void *context, int from, int to, double *seconds);
 } dk_device;
 
 /* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */

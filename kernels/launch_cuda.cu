@@ -51,7 +51,25 @@ __global__ void __launch_bounds__(DK_THREADS) open_kernel(const __grid_constant_
 typedef struct dk_cuda {
     int ordinal;
     cudaStream_t stream;
+    cudaEvent_t marks[DK_MARKS]; /* made when they are first used */
 } dk_cuda;
+
+/* A named range on the host's time line of NVIDIA's profilers; costs nothing without one. */
+#if defined(__has_include)
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define DK_HAVE_NVTX 1
+#endif
+#endif
+struct dk_range {
+#ifdef DK_HAVE_NVTX
+    explicit dk_range(const char *name) { nvtxRangePushA(name); }
+    ~dk_range() { nvtxRangePop(); }
+#else
+    explicit dk_range(const char *) {}
+    ~dk_range() {}
+#endif
+};
 
 static cudaStream_t stream_of(void *context) { return ((dk_cuda *)context)->stream; }
 
@@ -89,6 +107,8 @@ static int cuda_copy(void *context, void *to, const void *from, size_t bytes)
 
 static int cuda_work(void *context, const dk_rank *k, const dk_round *r, int stages)
 {
+    const int gradient = stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE);
+    const dk_range range(!gradient ? "encode" : (gradient == stages ? "gradient" : "gradient and encode"));
     const cudaStream_t s = stream_of(context);
     return (int)(k->single ? work_f32(s, k, r, stages) : work_f64(s, k, r, stages));
 }
@@ -96,6 +116,7 @@ static int cuda_work(void *context, const dk_rank *k, const dk_round *r, int sta
 static int cuda_refresh(void *context, const dk_rank *k, void *table, void *out, int keep_table)
 {
     const cudaStream_t s = stream_of(context);
+    const dk_range range("refresh");
     return (int)(k->single ? refresh_f32(s, k, (float *)table, (float *)out, keep_table)
                            : refresh_f64(s, k, (double *)table, (double *)out, keep_table));
 }
@@ -103,12 +124,14 @@ static int cuda_refresh(void *context, const dk_rank *k, void *table, void *out,
 static int cuda_step(void *context, const dk_rank *k, const dk_round *r)
 {
     const cudaStream_t s = stream_of(context);
+    const dk_range range("decode and step");
     return (int)(k->single ? step_f32(s, k, r) : step_f64(s, k, r));
 }
 
 static int cuda_evaluate(void *context, const dk_rank *k)
 {
     const cudaStream_t s = stream_of(context);
+    const dk_range range("evaluate");
     return (int)(k->single ? evaluate_f32(s, k) : evaluate_f64(s, k));
 }
 
@@ -125,6 +148,24 @@ static int cuda_local(void *context, const dk_rank *k, const dk_local *l)
     return (int)(k->single ? local_f32(s, k, l) : local_f64(s, k, l));
 }
 
+static int cuda_mark(void *context, int slot)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    cudaError_t e = cuda->marks[slot] ? cudaSuccess : cudaEventCreate(&cuda->marks[slot]);
+    if (e == cudaSuccess) e = cudaEventRecord(cuda->marks[slot], cuda->stream);
+    return (int)e;
+}
+
+static int cuda_elapsed(void *context, int from, int to, double *seconds)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    float milliseconds = 0;
+    cudaError_t e = cudaEventSynchronize(cuda->marks[to]);
+    if (e == cudaSuccess) e = cudaEventElapsedTime(&milliseconds, cuda->marks[from], cuda->marks[to]);
+    *seconds = 1e-3 * (double)milliseconds;
+    return (int)e;
+}
+
 static const char *cuda_explain(void *context, int code)
 {
     (void)context;
@@ -134,6 +175,8 @@ static const char *cuda_explain(void *context, int code)
 static void cuda_close(void *context)
 {
     dk_cuda *cuda = (dk_cuda *)context;
+    for (int i = 0; i < DK_MARKS; i++)
+        if (cuda->marks[i]) cudaEventDestroy(cuda->marks[i]);
     cudaStreamDestroy(cuda->stream);
     free(cuda);
 }
@@ -172,6 +215,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
     device.blend = cuda_blend, device.local = cuda_local;
     device.explain = cuda_explain, device.close = cuda_close;
+    device.mark = cuda_mark, device.elapsed = cuda_elapsed;
     *out = device;
     return 0;
 }

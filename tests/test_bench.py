@@ -59,14 +59,14 @@ def ceil_log2(n):
 class Parts(Case):
     def test_help_and_names(self):
         text = self.ok("--help")
-        for part in ("codec",):
+        for part in ("codec", "collective", "iteration"):
             self.assertRegex(text, r"(?m)^  bench %s " % part)
             own = self.ok(part, "--help")
             self.assertIn("Usage: dither bench %s" % part, own)
             self.assertIn("Example:\n  dither bench %s" % part, own)
             self.assertLessEqual(max(map(len, own.splitlines())), 100)
-        self.refused(2, [], "codec")
-        self.refused(2, ["speed"], "'speed'", "codec")
+        self.refused(2, [], "codec, collective, iteration")
+        self.refused(2, ["speed"], "'speed'", "codec, collective")
         self.refused(2, ["codec", "file"], "'file'")
 
     def test_bad_values(self):
@@ -82,6 +82,15 @@ class Parts(Case):
             with self.subTest(words=words):
                 self.refused(2, ["codec", *words], *parts)
         self.refused(6, ["codec", "-J", "absent/out.json"], "absent")
+        for words, *parts in [
+                (["collective", "--aggregate", "all2all"], "'all2all'", "allgather", "allreduce"),
+                (["collective", "--aggregate", "allreduce", "--codec", "natural"], "none of the codecs natural"),
+                (["collective", "--workers", "0"], "--workers", "1 to 65535"),
+                (["iteration"], "needs DATA"), (["iteration", "x", "--trace", "t.csv"], "no option --trace"),
+                (["iteration", "x", "-n", "0"], "--repeats")]:
+            with self.subTest(words=words):
+                self.refused(2, words, *parts)
+        self.refused(6, ["iteration", "absent"], "absent", "No such file")
 
     def test_a_result_is_not_overwritten(self):
         words = ["codec", "-b", "64", "-n", "1", "-w", "0", "--codec", "identity", "-J", "out.json"]
@@ -149,6 +158,105 @@ class Codec(Case):
             self.check_row(row)
             self.assertEqual(row["encode_bytes"], 256 * (24 + row["bits_per_coordinate"] / 8))
         self.assertEqual([line.split()[2] for line in lines], [row["codec"] for row in rows])
+
+
+class Collective(Case):
+    def check_row(self, row):
+        d, n, R, s = row["count"], row["workers"], row["ranks"], row["levels"]
+        words = {("allgather", "base3"): -(-d // 2048) * 103 if d % 2048 == 0 else None,
+                 ("allgather", "float"): d}.get((row["aggregate"], row["wire"]))
+        norms = 1 if row["codec"] == "dither" else 0
+        if words is not None:
+            self.assertEqual(row["wire_bytes"], 4 * (words + norms))
+        elif row["wire"] == "fixed":
+            self.assertEqual(row["wire_bytes"], 4 * norms + d * ceil_log2(2 * s + 1) / 8)
+        elif row["wire"] == "lanes": # the shared scale, and sums from 0 to 2 s n
+            self.assertGreaterEqual(row["wire_bytes"], 4 + d * math.log2(2 * s * n + 1) / 8)
+            self.assertLessEqual(row["wire_bytes"], 4 + d * ceil_log2(2 * s * n + 1) / 8 * 1.35 + 8)
+        self.assertEqual(row["wrong"], 0)
+        self.assertLessEqual(row["relative_error"], row["error_bound"] + 1e-12)
+        self.assertAlmostEqual(row["ratio"], 4 * d / row["wire_bytes"])
+        self.assertAlmostEqual(row["algbw_bytes_per_second"] * row["seconds"] / (4 * d), 1)
+        if row["aggregate"] == "allreduce":
+            self.assertAlmostEqual(row["link_bytes"], 2 * (R - 1) / R * row["wire_bytes"])
+        elif row["aggregate"] == "allgather":
+            self.assertAlmostEqual(row["link_bytes"], (n - n / R) * row["wire_bytes"] if R > 1 else 0)
+        if R > 1 and row["link_bytes"]:
+            self.assertAlmostEqual(row["busbw_bytes_per_second"] * row["communicate_seconds"] / row["link_bytes"], 1)
+        else:
+            self.assertIsNone(row["busbw_bytes_per_second"])
+
+    def test_one_rank(self):
+        lines, rows = self.rows("collective", "-b", "8K", "-e", "32K", "-f", "4", "-n", "2", "-w", "0", "--levels", "1,7",
+                                "--workers", "5", "--aggregate", "allgather,allreduce")
+        self.assertEqual(len(lines), len(rows))
+        self.assertEqual({(row["aggregate"], row["codec"], row["levels"]) for row in rows},
+                         {("allgather", "identity", 0), ("allgather", "dither", 1), ("allgather", "dither", 7),
+                          ("allreduce", "dither", 1), ("allreduce", "dither", 7)})
+        self.assertEqual([row["count"] for row in rows], [2048] * 5 + [8192] * 5)
+        for row in rows:
+            with self.subTest(row=row):
+                self.assertEqual((row["workers"], row["ranks"]), (5, 1))
+                self.check_row(row)
+
+    def test_every_aggregate_and_codec(self):
+        _, rows = self.rows("collective", "-b", "4K", "-n", "1", "-w", "0", "--codec", "all", "--norm", "all")
+        listed = self.bench("collective", "--aggregate", "none").stderr
+        names = set(re.search(r"one of all, (.*?) \(see", listed).group(1).split(", "))
+        self.assertLessEqual({"allgather", "allreduce"}, names)
+        self.assertLessEqual({row["aggregate"] for row in rows}, names)
+        for row in rows:
+            self.assertIn(row["wrong"], (0, None))
+            if row["wrong"] is None and row["aggregate"] in ("allgather", "allreduce"):
+                self.assertTrue(row["codec"] in ("kbit", "randk") or row["norm"] != "inf", row)
+
+    @unittest.skipUnless(os.environ.get("DITHER_MPIRUN"), "no mpirun")
+    def test_ranks(self):
+        run = [os.environ["DITHER_MPIRUN"], "-n", "2", BIN, "bench", "collective", "-b", "8K", "-n", "2", "-w", "0",
+               "--levels", "1", "--aggregate", "allgather,allreduce", "-J", "out.json"]
+        env = dict(self.env, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", ASAN_OPTIONS="detect_leaks=0",
+                   OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
+        done = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=self.dir, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(self.path("out.json"), encoding="utf-8") as f:
+            rows = json.load(f)["rows"]
+        self.assertEqual(len(rows), 3)
+        for row in rows:
+            self.assertEqual((row["workers"], row["ranks"], row["communicator"]), (2, 2, "mpi"))
+            self.check_row(row)
+
+
+class Iteration(Case):
+    def split(self, *words):
+        lines, rows = self.rows("iteration", os.path.join(DATA, "mushrooms"), "--threads", "1", "-n", "10", *words)
+        self.assertEqual(len(rows), 1)
+        row, phases = rows[0], rows[0]["phase_seconds"]
+        self.assertEqual(set(phases), {"gradient", "encode", "communicate", "decode_step", "refresh", "other"})
+        self.assertAlmostEqual(sum(phases.values()) / row["iteration_seconds"], 1)
+        for name in ("encode", "decode_step"):
+            self.assertGreater(phases[name], 0)
+        self.assertGreater(row["evaluation_seconds"], 0)
+        self.assertGreater(row["iterations"], 0)
+        self.assertIsNotNone(row["overhead"])
+        bar = re.search(r"\[(.*)\]", "\n".join(lines)).group(1)
+        self.assertEqual(len(bar), 60)
+        self.assertRegex(bar, r"\Ag*e*c*s*r*\.*\Z")
+        return row, phases
+
+    def test_phases(self):
+        row, phases = self.split("--workers", "4")
+        self.assertEqual((row["method"], row["estimator"], row["workers"], row["ranks"]), ("vr-diana", "lsvrg", 4, 1))
+        self.assertEqual(row["wire_bytes"], 4 + 4 * math.ceil(math.ceil(112 / 5) / 4))
+        self.assertEqual(phases["communicate"], 0)
+        self.assertGreater(phases["gradient"], 0)
+        self.assertGreater(phases["refresh"], 0)
+
+    def test_methods(self):
+        row, phases = self.split("--method", "qsgd", "--aggregate", "allreduce")
+        self.assertEqual((row["aggregate"], phases["refresh"]), ("allreduce", 0))
+        row, phases = self.split("--method", "gd", "--workers", "2")
+        self.assertEqual(row["wire_bytes"], 8 * 112)
+        self.assertGreater(phases["refresh"], 0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "comm/comm.h"
 #include "options.h"
 
 double dither_bench_clock(void)
@@ -70,6 +71,30 @@ dither_status dither_bench_names(const char *what, const char *text, const char 
     }
 out:
     return status;
+}
+
+dither_status dither_bench_over_ranks(dither_comm *comm, double mine, double *mean, double *most, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    int64_t word;
+    double total = 0, largest = -INFINITY;
+    memcpy(&word, &mine, sizeof word);
+    TRY(dither_comm_gather_word(comm, word, error));
+    for (int r = 0; r < comm->ranks; r++) {
+        double v;
+        memcpy(&v, &comm->words[r], sizeof v);
+        total += v;
+        if (v > largest) largest = v;
+    }
+    if (mean) *mean = total / comm->ranks;
+    if (most) *most = largest;
+out:
+    return status;
+}
+
+dither_status dither_bench_share(dither_comm *comm, double *value, dither_error *error)
+{
+    return comm->broadcast(comm, value, sizeof *value, 0, error);
 }
 
 void dither_bench_defaults(dither_bench *out)

@@ -18,6 +18,11 @@ dither_status dither_bench_numbers(const char *what, const char *text, int64_t m
 dither_status dither_bench_names(const char *what, const char *text, const char *const *known, int known_n, int *chosen,
                                  dither_error *error);
 
+/* Over the ranks: *mean and *most of everybody's `mine`; either may be NULL. */
+dither_status dither_bench_over_ranks(dither_comm *comm, double mine, double *mean, double *most, dither_error *error);
+/* Rank 0's `value` on all ranks. */
+dither_status dither_bench_share(dither_comm *comm, double *value, dither_error *error);
+
 /* Sizes, repeats: in range? */
 dither_status dither_bench_check(const dither_bench *bench, dither_error *error);
 /* The next size after `bytes`, at least 4 more. */

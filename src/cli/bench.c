@@ -94,7 +94,8 @@ dither_status cli_bench_read(const cli_command *command, const cli_arguments *ar
     TRY(read_integer(command, arguments, "warmup", 0, 1000, &out->warmup, error));
     TRY(read_integer(command, arguments, "check", 0, 1, &out->check, error));
     TRY(read_integer(command, arguments, "threads", 1, 1024, &out->threads, error));
-    TRY(read_integer(command, arguments, "workers", 1, 65535, &out->workers, error));
+    if (*cli_flag_value(command, arguments, "workers"))
+        TRY(read_integer(command, arguments, "workers", 1, 65535, &out->workers, error));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (has_flag(command, texts[i].name)) *texts[i].to = cli_flag_value(command, arguments, texts[i].name);
 out:
@@ -134,7 +135,7 @@ out:
 
 void cli_bench_close(cli_bench_file *file) { cli_output_close(&file->output); }
 
-static const cli_command *const parts[] = {&cli_bench_codec, NULL};
+static const cli_command *const parts[] = {&cli_bench_codec, &cli_bench_collective, &cli_bench_iteration, NULL};
 
 const cli_command cli_bench = {
     .name = "bench",

@@ -5,7 +5,7 @@
 #include "cli.h"
 #include "json.h"
 
-extern const cli_command cli_bench_codec;
+extern const cli_command cli_bench_codec, cli_bench_collective, cli_bench_iteration;
 
 /* Rows of cli_command.flags that several parts have. */
 #define CLI_BENCH_SIZES(begin, end) \
