@@ -36,12 +36,13 @@ BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_til
         EACH_END
         return;
     }
-    const int variable = k->layout.variable, good = variable ? dk_variable_read(k, w, tile, t->n, symbol) : 1;
+    const int variable = k->layout.variable, good = !variable || dk_pieces_of(k, w)[k->layout.tiles + 1];
+    const dk_symbol *in = variable ? k->received + w * k->stride + t->lo : symbol;
     if (!variable) dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
     switch (k->codec.kind) {
 #define X(name) \
     case DK_CODEC_##name: \
-        if (name##_FORM == DK_FORM_SYMBOLS) FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, symbol, scaler); \
+        if (name##_FORM == DK_FORM_SYMBOLS) FN(decode_symbols)(DK_CODEC_##name, k, message, t, m, acc, in, scaler); \
         break;
         DITHER_CODECS(X)
 #undef X
@@ -49,6 +50,9 @@ BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_til
     if (good) return;
     EACH(i, t->n)
         acc[i] = (REAL)(0.0f / (float)(i - i)); /* NaN, which stops all ranks in this iteration */
+    EACH_END
+    EACH(one, 1)
+        if (tile == 0 && k->bad[1] == 0) k->bad[1] = w + 1 + one;
     EACH_END
 }
 

@@ -1,7 +1,7 @@
-/* A tile in Elias's codes (Elias, 1975). Its first bit tells which of two forms is shorter (Alistarh et al., QSGD):
+/* A segment in Elias's codes (Elias, 1975). Its first bit tells which of two forms is shorter (Alistarh et al., QSGD):
  *   0, sparse: for every nonzero code(distance from the one before), its sign, code(|level|), to the end of the bytes
  *   1, dense:  for every coordinate code(|level| + 1), and its sign when that is not 1
- * Padding: ones for omega, zeros for gamma; no code can be read out of them. A tile is sequential: one lane works. */
+ * Padding: ones for omega, zeros for gamma; no code can be read out of them. A segment is sequential: one lane works. */
 #ifndef DITHER_ELIAS_H
 #define DITHER_ELIAS_H
 

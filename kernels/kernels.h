@@ -128,9 +128,10 @@ typedef struct dk_rank {
     uint32_t *messages;     /* workers x layout.message_words, worker after worker */
     /* where layout.variable, else NULL (variable.h) */
     uint16_t *symbols;      /* count x stride */
-    uint32_t *pieces;       /* count x layout.tiles x layout.tile_words: payloads, before they are put together */
+    uint32_t *pieces;       /* count x layout.tiles x layout.tile_words: segments, before they are put together */
     uint32_t *piece_bytes;  /* count x layout.tiles: their lengths */
     int64_t *piece_at;      /* workers x (layout.tiles + 2) */
+    uint16_t *received;     /* workers x stride: the symbols of all messages */
     int64_t *message_bytes; /* workers: lengths of the messages; NULL: taken from the messages themselves */
     int64_t *sent;          /* count: bytes of all messages so far; may be NULL */
 
@@ -143,7 +144,8 @@ typedef struct dk_rank {
     int32_t plain_bits;     /* not 0: there are no messages; ranks add up floats of 32 bits, or bfloat16s of 16 */
     void *plain;            /* d: the sum of this rank's g_i as such floats; after the all-reduce that of all workers */
     double *tile_norm;      /* layout.tiles + 1: partial ||x||^2, for the ball; then their sum */
-    int64_t *bad;           /* 0, or 1 + the first iteration whose x is not finite */
+    int64_t *bad;           /* [0]: 0, or 1 + the first iteration whose x is not finite; [1]: 0, or 1 + the worker whose
+                               message could not be decoded */
 
     /* evaluation */
     void *eval_table;            /* real rows */

@@ -15,9 +15,10 @@
 static void send_worker(const dk_rank *k, int w)
 {
     dk_variable_model(k, w);
-    for (int64_t tile = 0; tile < k->layout.tiles; tile++) dk_variable_write(k, w, tile);
+    const int64_t segments = dk_segments(k->layout.tiles, dk_group_of(k, k->first + w));
+    for (int64_t e = 0; e < segments; e++) dk_variable_write(k, w, e);
     dk_variable_table(k, w);
-    for (int64_t tile = 0; tile < k->layout.tiles; tile++) dk_variable_place(k, w, tile);
+    for (int64_t e = 0; e < segments; e++) dk_variable_place(k, w, e);
 }
 
 static void model_range(const void *job, int64_t begin, int64_t end)
@@ -25,10 +26,18 @@ static void model_range(const void *job, int64_t begin, int64_t end)
     for (int64_t w = begin; w < end; w++) dk_variable_model(job, (int)w);
 }
 
+/* Segments of the rank's workers or of all, `most` being the largest number that one of them has. */
+typedef struct segments {
+    const dk_rank *k;
+    int64_t most;
+} segments;
+
 static void write_range(const void *job, int64_t begin, int64_t end)
 {
-    const int64_t tiles = ((const dk_rank *)job)->layout.tiles;
-    for (int64_t e = begin; e < end; e++) dk_variable_write(job, (int)(e / tiles), e % tiles);
+    const segments *s = job;
+    for (int64_t e = begin; e < end; e++)
+        if (e % s->most < dk_segments(s->k->layout.tiles, dk_group_of(s->k, s->k->first + (int)(e / s->most))))
+            dk_variable_write(s->k, (int)(e / s->most), e % s->most);
 }
 
 static void table_range(const void *job, int64_t begin, int64_t end)
@@ -38,8 +47,10 @@ static void table_range(const void *job, int64_t begin, int64_t end)
 
 static void place_range(const void *job, int64_t begin, int64_t end)
 {
-    const int64_t tiles = ((const dk_rank *)job)->layout.tiles;
-    for (int64_t e = begin; e < end; e++) dk_variable_place(job, (int)(e / tiles), e % tiles);
+    const segments *s = job;
+    for (int64_t e = begin; e < end; e++)
+        if (e % s->most < dk_segments(s->k->layout.tiles, dk_group_of(s->k, s->k->first + (int)(e / s->most))))
+            dk_variable_place(s->k, (int)(e / s->most), e % s->most);
 }
 
 static void open_range(const void *job, int64_t begin, int64_t end)
@@ -47,14 +58,37 @@ static void open_range(const void *job, int64_t begin, int64_t end)
     for (int64_t w = begin; w < end; w++) dk_variable_open(job, (int)w);
 }
 
+static void expand_range(const void *job, int64_t begin, int64_t end)
+{
+    const segments *s = job;
+    for (int64_t e = begin; e < end; e++)
+        if (e % s->most < dk_variable_segments(s->k, (int)(e / s->most)))
+            dk_variable_expand(s->k, (int)(e / s->most), e % s->most);
+}
+
 static void send_all(const dk_cpu *cpu, const dk_rank *k)
 {
     const int64_t units = k->count * k->d, tiles = k->count * k->layout.tiles;
-    if (k->layout.model_words > 0) dk_cpu_share(cpu, units, k->count, model_range, k);
-    else model_range(k, 0, k->count);
-    dk_cpu_share(cpu, 4 * units, tiles, write_range, k);
+    segments s = {k, 0};
+    dk_cpu_share(cpu, units, k->count, model_range, k);
+    for (int w = 0; w < k->count; w++) {
+        const int64_t here = dk_segments(k->layout.tiles, dk_group_of(k, k->first + w));
+        s.most = here > s.most ? here : s.most;
+    }
+    dk_cpu_share(cpu, 4 * units, k->count * s.most, write_range, &s);
     dk_cpu_share(cpu, tiles, k->count, table_range, k);
-    dk_cpu_share(cpu, units, tiles, place_range, k);
+    dk_cpu_share(cpu, units, k->count * s.most, place_range, &s);
+}
+
+static void receive_all(const dk_cpu *cpu, const dk_rank *k)
+{
+    segments s = {k, 0};
+    dk_cpu_share(cpu, k->layout.tiles * k->workers, k->workers, open_range, k);
+    for (int w = 0; w < k->workers; w++) {
+        const int64_t here = dk_variable_segments(k, w);
+        s.most = here > s.most ? here : s.most;
+    }
+    if (s.most) dk_cpu_share(cpu, 4 * k->workers * k->d, k->workers * s.most, expand_range, &s);
 }
 
 #define JOIN_(a, b) a##_##b

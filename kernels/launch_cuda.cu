@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(DK_THREADS) model_kernel(const __grid_constant
 
 __global__ void __launch_bounds__(DK_THREADS) write_kernel(const __grid_constant__ dk_rank k)
 {
+    if (blockIdx.x >= dk_segments(k.layout.tiles, dk_group_of(&k, k.first + (int)blockIdx.y))) return; /* the whole block */
     dk_variable_write(&k, (int)blockIdx.y, blockIdx.x);
 }
 
@@ -29,12 +30,20 @@ __global__ void __launch_bounds__(DK_THREADS) table_kernel(const __grid_constant
 
 __global__ void __launch_bounds__(DK_THREADS) place_kernel(const __grid_constant__ dk_rank k)
 {
+    if (blockIdx.x >= dk_segments(k.layout.tiles, dk_group_of(&k, k.first + (int)blockIdx.y))) return; /* the whole block */
     dk_variable_place(&k, (int)blockIdx.y, blockIdx.x);
 }
 
 __global__ void __launch_bounds__(DK_THREADS) open_kernel(const __grid_constant__ dk_rank k)
 {
     dk_variable_open(&k, (int)blockIdx.x);
+}
+
+/* A message that one segment shows to be damaged is left as it is by the blocks that come later. */
+__global__ void __launch_bounds__(DK_THREADS) expand_kernel(const __grid_constant__ dk_rank k)
+{
+    if (__syncthreads_or(threadIdx.x == 0 && blockIdx.x >= dk_variable_segments(&k, (int)blockIdx.y))) return;
+    dk_variable_expand(&k, (int)blockIdx.y, blockIdx.x);
 }
 
 #define REAL double

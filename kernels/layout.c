@@ -63,7 +63,7 @@ void dk_layout_make(dk_layout *out, const dk_codec *codec, int64_t d, int64_t bl
         l.variable = dk_wire_is_variable(codec->wire);
         l.model_words = dk_wire_model_words(codec->wire, l.symbols);
         /* header, model and a table of 16 bits a tile at most */
-        const int64_t extra = l.variable ? 1 + l.model_words + (l.tiles + 1) / 2 : 0;
+        const int64_t extra = l.variable ? 2 + l.model_words + (l.tiles + 1) / 2 : 0;
         l.message_words = l.scale_words + extra + payload_words(&l, codec->wire);
         l.bits = 32 * (l.scale_words + extra) + payload_bits(&l, codec->wire);
     } else {

@@ -190,7 +190,7 @@ static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }
-    if (k->layout.variable) dk_cpu_share(cpu, tiles * k->workers, k->workers, open_range, k);
+    if (k->layout.variable) receive_all(cpu, k);
     dk_cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
     if (k->prox != DK_PROX_BALL) return;
     FN(norm_total)(k);

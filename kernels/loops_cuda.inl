@@ -185,7 +185,10 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
         if (e != cudaSuccess) return e;
         FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
     }
-    if (k->layout.variable) open_kernel<<<k->workers, DK_THREADS, 0, s>>>(*k);
+    if (k->layout.variable) {
+        open_kernel<<<k->workers, DK_THREADS, 0, s>>>(*k);
+        expand_kernel<<<dim3((unsigned)k->layout.tiles, k->workers), DK_THREADS, 0, s>>>(*k);
+    }
     FN(step_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
     if (k->prox == DK_PROX_BALL) {
         FN(norm_kernel)<<<1, DK_THREADS, 0, s>>>(*k);

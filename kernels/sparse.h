@@ -37,7 +37,8 @@ HD int dk_elias_size(int omega, uint32_t k)
 HD void dk_elias_put(int omega, dk_bit_writer *w, uint32_t k)
 {
     uint32_t code = omega ? 0 : k;
-    int size = omega ? 1 : 2 * dk_log2(k) + 1;
+    int size = omega ? 1 : dk_log2(k) + 1;
+    if (!omega) dk_put(w, 0, size - 1);
     while (omega && k > 1) {
         const int bits = dk_log2(k);
         code |= k << size;
@@ -46,20 +47,20 @@ HD void dk_elias_put(int omega, dk_bit_writer *w, uint32_t k)
     dk_put(w, code, size);
 }
 
-/* 0 for what is no code of a number below 2^17. */
+/* 0 for what is no code of a number below 2^21: no gap and no level is larger (DK_GROUP). */
 HD uint32_t dk_elias_get(int omega, dk_bit_reader *r)
 {
     uint64_t v = dk_peek(r);
     if (!omega) {
-        const uint32_t top = (uint32_t)(v >> 47); /* 17 bits */
+        const uint32_t top = (uint32_t)(v >> 43); /* 21 bits */
         if (top == 0) return 0;
-        const int zeros = 16 - dk_log2(top);
+        const int zeros = 20 - dk_log2(top);
         r->at += 2 * zeros + 1;
         return (uint32_t)(v >> (63 - 2 * zeros));
     }
     uint32_t k = 1;
     while (v >> 63) {
-        if (k > 16) return 0;
+        if (k > 20) return 0;
         const int size = (int)k + 1;
         k = (uint32_t)(v >> (64 - size));
         v <<= size;

@@ -7,12 +7,12 @@
  *   NAME_pack(in, n, bits, out)        in: n symbols, then 32 zeros
  *   NAME_unpack(in, n, bits, out)      out: room for n + 32
  * or else, DK_VARIABLE_LENGTH(NAME) and
- *   NAME_bytes(symbols, bits, n)       most bytes of a tile
- *   NAME_model_words(symbols), NAME_model(coder, in, n, out, local)   what all tiles of a message share (DK_NO_MODEL)
+ *   NAME_bytes(symbols, bits, n)       most bytes of a segment: some whole tiles, n symbols in all, at most 2^20
+ *   NAME_model_words(symbols), NAME_model(coder, in, n, out, local)   what all segments of a message share (DK_NO_MODEL)
  *   NAME_write(coder, in, n, out, local)        local->result: the bytes, at least 1 and at most NAME_bytes
  *   NAME_read(coder, in, bytes, n, out, local)  out: n zero symbols before; local->result: 0 if no sender makes this.
  *                                               Any bytes may come: nothing outside in and out is touched
- * A tile without bytes is n zeros: no file sees it. `in` and `out` of symbols are tile-local where the length is fixed;
+ * A segment without bytes is n zeros: no file sees it. `in` and `out` of symbols are tile-local where the length is fixed;
  * bodies run as phases of one tile (hd.h). dk_symbol is uint16_t. variable.h has the format of the message. */
 #ifndef DITHER_WIRE_H
 #define DITHER_WIRE_H
@@ -24,7 +24,7 @@
 typedef uint16_t dk_symbol;
 
 #define DK_CODER_SYMBOLS 1024 /* largest alphabet with a model */
-#define DK_CODER_SLOTS 4096u  /* sum of a model's frequencies */
+#define DK_CODER_SLOTS 4096u  /* of a table from frequencies to symbols */
 
 /* What a variable-length coder is told. */
 typedef struct dk_coder {

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "tile.h"
+#include "variable.h"
 
 #define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE, name##_OPTIONS, name##_FORM, name##_UNBIASED, name##_omega},
 const dither_codec_info dither_codecs[DK_CODEC_COUNT] = {DITHER_CODECS(X)};
@@ -86,20 +86,23 @@ static double bytes_of_sample(const dk_codec *codec, const dk_layout *y, dk_symb
     }
     dk_wire_model(codec->wire, &c, symbols, n * tiles, room, l);
     c.model_words = y->model_words ? l->result : 0;
-    for (int t = 0; t < tiles; t++) {
-        if (dk_next_nonzero(symbols + t * n, 0, n, c.zero) == n) continue;
-        dk_wire_write(codec->wire, &c, symbols + t * n, n, (uint8_t *)(room + y->model_words), l);
+    int64_t nonzeros = 0;
+    for (int i = 0; i < n * tiles; i++) nonzeros += symbols[i] != c.zero;
+    const int64_t together = (int64_t)1 << dk_group_for(y->tiles, nonzeros * y->tiles / tiles);
+    const int segment = n * (int)(together < tiles ? together : tiles);
+    for (int i = 0; i < n * tiles; i += segment) {
+        const int length = i + segment < n * tiles ? segment : n * tiles - i;
+        dk_wire_write(codec->wire, &c, symbols + i, length, (uint8_t *)(room + y->model_words), l);
         bytes += l->result;
     }
-    const double table = y->tiles > 1 ? 6.0 / 8 : 0; /* an entry takes 5 to 7 bits */
-    return 4 * (double)(y->scale_words + 1 + c.model_words) + (double)y->tiles * (bytes / tiles + table);
+    return 4 * (double)(y->scale_words + DK_HEADER + c.model_words) + bytes * (double)y->d / (n * tiles);
 }
 
 /* Bytes of a message when the coordinates are normal; infinity without the memory to find out. */
 static double expected_bytes(const dk_codec *codec, const dk_layout *y)
 {
     dk_symbol *symbols = malloc(SAMPLE * sizeof *symbols);
-    uint32_t *room = malloc((size_t)(y->model_words + y->tile_words) * sizeof *room);
+    uint32_t *room = malloc((size_t)(y->model_words + SAMPLE / DK_TILE * dk_wire_words(codec->wire, y->symbols, y->symbol_bits, DK_TILE)) * sizeof *room);
     dk_coder_local *l = malloc(sizeof *l);
     const double bytes = symbols && room && l ? bytes_of_sample(codec, y, symbols, room, l) : INFINITY;
     free(symbols), free(room), free(l);

@@ -78,6 +78,7 @@ static void place_variable(dk_rank *k, arena *a)
     k->pieces = place(a, k->count * tiles * k->layout.tile_words, 4);
     k->piece_bytes = place(a, k->count * tiles, 4);
     k->piece_at = place(a, k->workers * (tiles + 2), 8);
+    k->received = place(a, k->workers * k->stride, 2);
     k->message_bytes = place(a, k->workers, 8);
     k->sent = place(a, k->count, 8);
 }
@@ -105,7 +106,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->lane_words = place(a, k->lanes.words, (size_t)k->lanes.word_bytes);
     k->plain = k->plain_bits ? place(a, k->d, (size_t)k->plain_bits / 8) : NULL;
     k->tile_norm = place(a, k->layout.tiles + 1, 8);
-    k->bad = place(a, 1, 8);
+    k->bad = place(a, 2, 8);
     k->eval_table = place(a, k->rows, real);
     k->x_star = place(a, k->stride, 8);
     k->x_diff = place(a, k->stride, 8);

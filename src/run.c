@@ -33,12 +33,14 @@ static dither_status check_divergence(training *t, dither_error *error)
     dither_status status = DITHER_OK;
     const dk_device *v = &t->run.rank.device;
     const dither_plan *p = &t->run.plan;
-    int64_t bad = 0;
-    TRY_DEVICE(&t->run.rank, v->download(v->context, &bad, t->run.rank.k.bad, sizeof bad), "state");
+    int64_t bad[2] = {0};
+    TRY_DEVICE(&t->run.rank, v->download(v->context, bad, t->run.rank.k.bad, sizeof bad), "state");
     const double theory = p->gamma / 10;
-    if (bad)
+    if (bad[1])
+        FAIL(DITHER_DEVICE, "the message of worker %lld could not be decoded: it is damaged", (long long)(bad[1] - 1));
+    if (bad[0])
         FAIL(DITHER_DIVERGED, "diverged: x is not finite at iteration %lld with gamma %g; try --gamma %g or --gamma theory",
-             (long long)(bad - 1), p->gamma, theory);
+             (long long)(bad[0] - 1), p->gamma, theory);
     if (!(t->point.loss <= 1000 * (t->loss0 > 1 ? t->loss0 : 1)))
         FAIL(DITHER_DIVERGED,
              "diverged: the loss is %g at iteration %lld with gamma %g, after %g at x = 0; try --gamma %g or --gamma theory",

@@ -116,10 +116,11 @@ static inline void rig_open(rig *r, const dk_codec *codec, int64_t d, int64_t bl
         k->pieces = rig_alloc(r, (size_t)(count * k->layout.tiles * k->layout.tile_words) * 4);
         k->piece_bytes = rig_alloc(r, (size_t)(count * k->layout.tiles) * 4);
         k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
+        k->received = rig_alloc(r, (size_t)(workers * k->stride) * 2);
     }
     k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8);
     k->tile_norm = rig_alloc(r, (size_t)(k->layout.tiles + 1) * 8);
-    k->bad = rig_alloc(r, 8);
+    k->bad = rig_alloc(r, 16);
     k->worker_row = rig_alloc(r, (size_t)(count + 1) * 8);
 }
 

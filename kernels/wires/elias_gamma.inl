@@ -1,4 +1,4 @@
-/* Elias gamma codes, sparse or dense, whichever is shorter for the tile (elias.h). One lane a tile. */
+/* Elias gamma codes, sparse or dense, whichever is shorter for the segment (elias.h). One lane a segment. */
 #define elias_gamma_SUMMARY "Elias gamma codes of gaps and levels, or of all levels: short when most are zero"
 #define elias_gamma_SOURCE "Elias, 1975"
 DK_VARIABLE_LENGTH(elias_gamma)

@@ -1,4 +1,4 @@
-/* Elias omega codes, sparse or dense, whichever is shorter for the tile (elias.h). One lane a tile. */
+/* Elias omega codes, sparse or dense, whichever is shorter for the segment (elias.h). One lane a segment. */
 #define elias_omega_SUMMARY "Elias omega codes of gaps and levels, or of all levels: short when most are zero"
 #define elias_omega_SOURCE "Elias, 1975; Alistarh et al., QSGD, 2017, arXiv:1610.02132"
 DK_VARIABLE_LENGTH(elias_omega)

@@ -1,21 +1,21 @@
-/* Golomb-Rice codes: a number v as v >> k ones, a zero and the last k bits of v. First byte of a tile: k of the gaps
- * between nonzeros in its upper half, k of the levels in its lower; then for every nonzero gap - 1, its sign and, when
- * the alphabet has levels above 1, |level| - 1, to the end of the bytes, padded with ones. The k come from the counts:
- * near log2(0.69 mean), which is near the entropy of a geometric law. Where that is not shorter than fixed width, the
- * first byte is 255 and fixed width follows, padded with ones. A tile is sequential: one lane works; tiles are independent. */
-#define rice_SUMMARY "Golomb-Rice codes of gaps and levels, parameters by tile: near the entropy when most are zero"
+/* Golomb-Rice codes: a number v as v >> k ones, a zero and the last k bits of v. In front 5 bits: k of the gaps between
+ * nonzeros, and when the alphabet has levels above 1, 4 bits: k of the levels; then for every nonzero gap - 1, its sign
+ * and, with levels above 1, |level| - 1, to the end of the bytes, padded with ones. The k come from the counts: near
+ * log2(0.69 mean), which is near the entropy of a geometric law. Where that is not shorter than fixed width, the first
+ * 5 bits are ones and fixed width follows, padded with ones. A segment is sequential: one lane works. */
+#define rice_SUMMARY "Golomb-Rice codes of gaps and levels, parameters by segment: near the entropy when most are zero"
 #define rice_SOURCE "Golomb, 1966; Rice and Plaunt, 1971"
 DK_VARIABLE_LENGTH(rice)
 DK_NO_MODEL(rice)
 
 HD int rice_fits(int64_t symbols) { return symbols >= 3 && symbols <= 65535 && symbols % 2 == 1; }
-HD int64_t rice_bytes(int64_t symbols, int bits, int64_t n) { return (void)symbols, 1 + (n * bits + 7) / 8; }
+HD int64_t rice_bytes(int64_t symbols, int bits, int64_t n) { return (void)symbols, (9 + n * bits + 7) / 8; }
 
-/* k for `count` numbers v >= 0 whose sum is `total`: the largest with 2^k <= 0.69 (mean + 1), at most 14 */
-HD int rice_parameter(int64_t total, int64_t count)
+/* k for `count` numbers v >= 0 whose sum is `total`: the largest with 2^k <= 0.69 (mean + 1), at most `most` */
+HD int rice_parameter(int64_t total, int64_t count, int most)
 {
     int k = 0;
-    while (k < 14 && ((int64_t)200 << k) * count <= 69 * (total + count)) k++;
+    while (k < most && ((int64_t)200 << k) * count <= 69 * (total + count)) k++;
     return k;
 }
 
@@ -27,7 +27,9 @@ HD void rice_put(dk_bit_writer *w, uint32_t v, int k)
     dk_put(w, v & ((1u << k) - 1), k);
 }
 
-/* 65536 and more for what is no number below that. */
+#define RICE_MANY (1u << 21) /* no gap and no level is so large (DK_GROUP) */
+
+/* RICE_MANY and more for what is no number below that. */
 HD uint32_t rice_get(dk_bit_reader *r, int k)
 {
     uint32_t ones = 0;
@@ -35,7 +37,7 @@ HD uint32_t rice_get(dk_bit_reader *r, int k)
         const uint32_t gap = ~(uint32_t)(dk_peek(r) >> 32);
         const int here = gap ? 31 - dk_log2(gap) : 32;
         ones += (uint32_t)here, r->at += here;
-        if (ones << k >> k != ones || ones > 65535 || dk_overrun(r)) return 65536;
+        if (ones > RICE_MANY >> k || dk_overrun(r)) return RICE_MANY;
         if (here < 32) break;
     }
     r->at++;
@@ -56,8 +58,8 @@ HD rice_plan rice_plan_make(const dk_coder *c, const dk_symbol *in, int n)
         count++, last = i;
         levels += dk_level_magnitude(in[i], c->zero) - 1;
     }
-    p.gap_k = rice_parameter(last + 1 - count, count);
-    p.level_k = rice_parameter(levels, count);
+    p.gap_k = rice_parameter(last + 1 - count, count, 20);
+    p.level_k = rice_parameter(levels, count, 14);
     p.bits = count * (1 + 1 + p.gap_k);
     last = -1;
     for (int i = dk_next_nonzero(in, 0, n, c->zero); i < n; i = dk_next_nonzero(in, i + 1, n, c->zero)) {
@@ -74,7 +76,8 @@ HD int32_t rice_write_tile(const dk_coder *c, const dk_symbol *in, int n, uint8_
     const int fixed = p.bits >= (int64_t)n * c->bits;
     dk_bit_writer w = dk_bit_writer_make(out);
     int last = -1;
-    dk_put(&w, fixed ? 255u : (uint32_t)(p.gap_k << 4 | p.level_k), 8);
+    dk_put(&w, fixed ? 31u : (uint32_t)p.gap_k, 5);
+    if (!fixed && c->zero > 1) dk_put(&w, (uint32_t)p.level_k, 4);
     for (int i = 0; fixed && i < n; i++) dk_put(&w, in[i], c->bits);
     for (int i = fixed ? n : dk_next_nonzero(in, 0, n, c->zero); i < n; i = dk_next_nonzero(in, i + 1, n, c->zero)) {
         rice_put(&w, (uint32_t)(i - last - 1), p.gap_k);
@@ -98,10 +101,10 @@ HD int rice_read_fixed(const dk_coder *c, dk_bit_reader *r, int n, dk_symbol *ou
 HD int rice_read_tile(const dk_coder *c, const uint8_t *in, int32_t bytes, int n, dk_symbol *out)
 {
     dk_bit_reader r = dk_bit_reader_make(in, bytes);
-    const uint32_t first = dk_get(&r, 8);
-    const int gap_k = (int)(first >> 4), level_k = (int)(first & 15);
+    const int gap_k = (int)dk_get(&r, 5), level_k = gap_k < 31 && c->zero > 1 ? (int)dk_get(&r, 4) : 0;
     int position = -1;
-    if (first == 255) return rice_read_fixed(c, &r, n, out);
+    if (gap_k == 31) return rice_read_fixed(c, &r, n, out);
+    if (gap_k > 20) return 0;
     while (!dk_at_end(&r, 1)) {
         const uint32_t gap = rice_get(&r, gap_k), negative = dk_get(&r, 1);
         const uint32_t level = 1 + (c->zero > 1 ? rice_get(&r, level_k) : 0);

@@ -56,6 +56,7 @@ static dither_status place_variable(rig *r, dither_error *error)
     TRY(place(r, tiles * (size_t)k->layout.tile_words * 4, &k->pieces, error));
     TRY(place(r, tiles * 4, &k->piece_bytes, error));
     TRY(place(r, (tiles + 2) * 8 * MESSAGES, &k->piece_at, error));
+    TRY(place(r, (size_t)k->stride * 2 * MESSAGES, &k->received, error));
     TRY(place(r, 8, &k->sent, error));
 out:
     return status;
@@ -75,7 +76,7 @@ static dither_status fill(rig *r, const dk_codec *codec, int64_t d, int64_t bloc
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) TRY(place(r, vector, vectors[i], error));
     TRY(place(r, (size_t)k->layout.message_words * 4 * MESSAGES, &k->messages, error));
     TRY(place(r, (size_t)k->layout.tiles * 8, &k->block_stat, error));
-    TRY(place(r, 8, &k->bad, error));
+    TRY(place(r, 16, &k->bad, error));
     TRY(place(r, 16, &k->worker_row, error));
     if (k->layout.variable) TRY(place_variable(r, error));
     TRY_ALLOC(r->x, d);
