@@ -5,5 +5,6 @@
 #include "gradient.inl"
 #include "reduce.inl"
 #include "decode.inl"
+#include "stepper.inl"
 #include "step.inl"
 #include "local.inl"

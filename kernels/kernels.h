@@ -83,6 +83,10 @@ typedef struct dk_digits {
 /* The lanes with the fewest bytes for d sums of n symbols from 0 to 2 s. Non-zero when no word holds such a sum. */
 int dk_digits_make(dk_digits *out, int64_t levels, int64_t workers, int64_t d);
 
+/* ---- steppers (stepper.inl) ---- */
+
+enum dk_stepper { DK_STEPPER_PLAIN, DK_STEPPER_MOMENTUM, DK_STEPPER_ADAM };
+
 /* ---- a rank ---- */
 
 /* "real" arrays hold double or float as `single` says. All pointers are the device's. Vectors of length d are
@@ -101,7 +105,9 @@ typedef struct dk_rank {
     int32_t unit;     /* every value is 1, so neither `value` nor `col_value` is stored: they are NULL */
     int64_t d, stride, rows;
     uint64_t seed;
+    int32_t stepper;  /* DK_STEPPER_... */
     double l2, prox_a, prox_b;
+    double beta1, beta2, epsilon; /* of the stepper */
     dk_codec codec;
     dk_layout layout;
 
@@ -118,6 +124,7 @@ typedef struct dk_rank {
 
     /* state */
     void *x, *h_mean;       /* real d */
+    void *velocity, *square; /* real d: running sum or mean of the directions; Adam: of their squares */
     void *average;          /* real d: weighted mean of the x so far; none unless `averaged` */
     const void *local;      /* real count x stride: the x that each worker sees, if not x itself; or NULL */
     void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
@@ -157,6 +164,7 @@ typedef struct dk_rank {
 typedef struct dk_round {
     int64_t iteration;
     double gamma, alpha;
+    double first, second; /* Adam: 1/(1 - beta1^t), 1/(1 - beta2^t) in step t */
 } dk_round;
 
 /* Local steps: what every worker does between two messages (local.inl). */

@@ -1,5 +1,5 @@
 /* The step, one tile of coordinates at a time:
- *     s = sum_i q_i,  g = h + s/n,  h += alpha s/n,  x = prox_{gamma R}(x - gamma g)
+ *     s = sum_i q_i,  g = h + s/n,  h += alpha s/n,  x = prox_{gamma R}(x - gamma g),  g perhaps shaped by stepper.inl
  * (VR-DIANA, Algorithm 1; h before its update). */
 
 /* acc: the sum s -> the direction g; and h */
@@ -49,6 +49,7 @@ BODY void FN(step_tile)(const dk_rank *k, const dk_round *r, int64_t tile)
     EACH_END
     FN(decode_tile)(k, tile, &t, acc, symbol, scaler);
     FN(step_direction)(k, r, &t, acc);
+    if (k->stepper != DK_STEPPER_PLAIN) FN(stepper_tile)(k, r, &t, acc);
     FN(step_move)(k, r, &t, acc);
     EACH_ANY(bad, i, t.n, !(x[i] - x[i] == 0));
     EACH(one, 1)

@@ -160,6 +160,11 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
         p->gamma = (p->method->practical ? p->method->practical : dither_gamma_practical)(&facts);
         break;
     }
+    if (rule == DITHER_GAMMA_THEORY && p->stepper == DK_STEPPER_ADAM)
+        FAIL(DITHER_USAGE, "--stepper adam: no theorem gives a step; give --gamma X, or none for Adam's own, 0.001");
+    if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
+    /* a direction moves x by gamma (1 + B + B^2 + ...) of it in the end */
+    if (rule != DITHER_GAMMA_NUMBER && p->stepper == DK_STEPPER_MOMENTUM) p->gamma *= 1 - o->momentum;
 out:
     return status;
 }
@@ -205,6 +210,24 @@ static dither_status choose_stops(dither_plan *p, dither_error *error)
     p->stop_gap = o->target_gap_set ? o->target_gap : (none && reference ? 1e-12 : 0);
     if (o->target_gap_set && !reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
     TRY(dither_parse_trace_every(o->trace_every, &p->trace_every, error));
+out:
+    return status;
+}
+
+static dither_status choose_stepper(dither_plan *p, dither_error *error)
+{
+    static const char *const names[] = {"plain", "momentum", "adam"};
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    while (strcmp(o->stepper, names[p->stepper])) p->stepper++;
+    const struct {
+        const char *name, *text;
+        int least;
+    } rows[] = {{"momentum", "0.9", DK_STEPPER_MOMENTUM}, {"beta2", "0.999", DK_STEPPER_ADAM}, {"epsilon", "1e-08", DK_STEPPER_ADAM}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (p->stepper < rows[i].least && strcmp(dither_options_get(o, rows[i].name), rows[i].text))
+            FAIL(DITHER_USAGE, "--%s is of --stepper %s, not of %s", rows[i].name,
+                 rows[i].least == DK_STEPPER_ADAM ? "adam" : "momentum and adam", o->stepper);
 out:
     return status;
 }
@@ -293,6 +316,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));
     TRY(choose_stops(&p, error));
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
+    TRY(choose_stepper(&p, error));
     TRY(choose_steps(&p, error));
     TRY(choose_schedule(&p, error));
     TRY(choose_average(&p, error));

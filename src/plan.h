@@ -33,6 +33,7 @@ struct dither_plan {
     double local_steps, delay; /* of dither_facts; the method's plan sets them */
     uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
     uint64_t seed;
+    int stepper;             /* DK_STEPPER_... */
     dither_average average;  /* what the run returns: x, or a mean of the x_k after their step, k = 1, 2, ... */
     double average_shift;    /* DITHER_AVERAGE_POLY: weights (k + shift)^2 */
     int64_t average_from;    /* the first k that counts; before it, the mean is x itself */

@@ -89,6 +89,8 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
     k->x = place(a, k->stride, real);
     k->h_mean = place(a, k->stride, real);
+    k->velocity = place(a, k->stepper != DK_STEPPER_PLAIN ? k->stride : 0, real);
+    k->square = place(a, k->stepper == DK_STEPPER_ADAM ? k->stride : 0, real);
     k->average = place(a, k->averaged ? k->stride : 0, real);
     k->h = place(a, k->memory ? vectors : 0, real);
     k->mu = place(a, k->snapshot ? vectors : 0, real);
@@ -274,6 +276,8 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
                    .unit = all_ones(p->problem.data), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
+                   .stepper = p->stepper, .beta1 = p->options->momentum, .beta2 = p->options->beta2,
+                   .epsilon = p->options->epsilon,
                    .plain_bits = p->aggregate->plain};
     dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
 }

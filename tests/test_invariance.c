@@ -97,7 +97,7 @@ static void test_every_setting(void **state)
     static const char *const settings[] = {
         "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
         "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
-        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
+        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
     dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {

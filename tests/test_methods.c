@@ -177,11 +177,50 @@ static void test_polyak_ruppert(void **state)
     quadratic_close(q);
 }
 
+/* ---- steppers ---- */
+
+static void gradient_at(const quadratic *q, const double *x, double *g)
+{
+    for (int i = 0; i < D; i++) {
+        g[i] = -q->b[i];
+        for (int c = 0; c < D; c++) g[i] += q->H[i][c] * x[c];
+    }
+}
+
+/* Gradient descent with each stepper against its formulas. */
+static void test_steppers(void **state)
+{
+    quadratic *q = quadratic_open(0.2, 0.3, 8);
+    (void)state;
+    for (int adam = 0; adam < 2; adam++) {
+        double x[D] = {0}, v[D] = {0}, u[D] = {0}, g[D];
+        for (int t = 1; t <= 60; t++) {
+            gradient_at(q, x, g);
+            for (int c = 0; c < D; c++)
+                if (adam) {
+                    v[c] = 0.8 * v[c] + 0.2 * g[c], u[c] = 0.95 * u[c] + 0.05 * g[c] * g[c];
+                    x[c] -= 0.01 * (v[c] / (1 - pow(0.8, t))) / (sqrt(u[c] / (1 - pow(0.95, t))) + 1e-3);
+                } else {
+                    v[c] = 0.8 * v[c] + g[c];
+                    x[c] -= 0.01 * v[c];
+                }
+        }
+        dither_result *r = train(q->data, options_of("method=gd loss=least-squares l2=0.2 workers=%d gamma=0.01 stepper=%s momentum=0.8 %s "
+                                                     "reference=none iterations=60", N, adam ? "adam" : "momentum",
+                                                     adam ? "beta2=0.95 epsilon=1e-3" : ""), NULL, NULL);
+        for (int c = 0; c < D; c++)
+            if (fabs(r->x[c] - x[c]) > 1e-12) fail_msg("%s: %.15g, not %.15g", adam ? "adam" : "momentum", r->x[c], x[c]);
+        dither_result_free(r);
+    }
+    quadratic_close(q);
+}
+
 static void test_refusals(void **state)
 {
     static const struct {
         const char *options, *words;
-    } cases[] = {{"average=tail:0.5", "--iterations"}};
+    } cases[] = {{"average=tail:0.5", "--iterations"},
+                 {"momentum=0.5", "momentum and adam"}, {"stepper=momentum beta2=0.5", "adam"}, {"stepper=adam gamma=theory", "theorem"}};
     dither_data *data = synthetic(40, 5, 1, 0, 2);
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -198,7 +237,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_averages), cmocka_unit_test(test_polyak_ruppert), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_averages), cmocka_unit_test(test_polyak_ruppert), cmocka_unit_test(test_steppers), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,10 +29,21 @@ void dither_run_close(dither_run *run)
     dither_plan_free(&run->plan);
 }
 
+/* b^t by squaring: the same bits on every machine */
+static double power(double b, int64_t t)
+{
+    double result = 1;
+    for (; t; t /= 2, b *= b)
+        if (t & 1) result *= b;
+    return result;
+}
+
 dk_round dither_stage_round(const dither_run *run)
 {
+    const dk_rank *k = &run->rank.k;
     return (dk_round){.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
-                      .alpha = run->plan.alpha};
+                      .alpha = run->plan.alpha, .first = 1 / (1 - power(k->beta1, run->iteration + 1)),
+                      .second = 1 / (1 - power(k->beta2, run->iteration + 1))};
 }
 
 dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error *error)
