@@ -1,5 +1,6 @@
 /* The codecs, one file each in codecs/. A file NAME.inl defines
- *   NAME_SUMMARY, NAME_SOURCE (paper), NAME_FORM (DK_FORM_...), NAME_UNBIASED (0 or 1), NAME_OPTIONS (that it takes)
+ *   NAME_SUMMARY, NAME_SOURCE (paper), NAME_FORM (DK_FORM_...), NAME_UNBIASED(codec) (0 or 1),
+ *   NAME_OPTIONS (that it takes)
  *   NAME_omega(codec, d)        E||Q(x) - x||^2 <= omega ||x||^2 for a block of d coordinates; host only
  * and, for DK_FORM_SYMBOLS (others say DK_NO_SYMBOLS(NAME)),
  *   NAME_stat(codec)            the statistic of a block that scales it
@@ -61,6 +62,15 @@ HD float dk_magnitude(float v)
     b.f = v;
     b.u &= 0x7FFFFFFFu;
     return b.f;
+}
+
+/* The float32 scale of a block of n coordinates for DK_STAT_CLIP: their largest, but no more than `clip` standard
+ * deviations about their mean. A largest that is not finite stays. */
+HD float dk_clipped_scale(double clip, double largest, double sum, double square, int64_t n)
+{
+    const double mean = sum / (double)n, variance = square / (double)n - mean * mean;
+    const double limit = clip * DK_SQRT(variance > 0 ? variance : 0.0);
+    return dk_round_up(limit > 0 && largest > limit && largest - largest == 0 ? limit : largest);
 }
 
 /* The float32 scale of a block whose statistic is v. */

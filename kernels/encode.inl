@@ -52,6 +52,8 @@ BODY void FN(encode_statistics)(int stat, const dk_tile *t, int m, const float *
                 top[b * P + i] = bits > top[b * P + i] ? bits : top[b * P + i];
             } else if (stat == DK_STAT_SUM1) {
                 lane[b * P + i] += (double)dk_magnitude(v);
+            } else if (stat == DK_STAT_SUM) {
+                lane[b * P + i] += (double)v;
             } else {
                 lane[b * P + i] += (double)v * (double)v;
             }
@@ -76,17 +78,27 @@ HD double FN(encode_lane)(int stat, const double *lane, int e)
     return (double)bits.f;
 }
 
-/* The scales of a tile of whole blocks, into the message. */
-BODY void FN(encode_scales)(int stat, const dk_rank *k, const dk_tile *t, uint32_t *message, FN(dk_encode_local) *l)
+/* The scales of a tile of whole blocks of m coordinates. part: 2 DK_TILE_BLOCKS doubles, for DK_STAT_CLIP only. */
+BODY void FN(encode_scales)(const dk_rank *k, const dk_tile *t, int m, const float *delta, double *lane, double *part,
+                            uint32_t *scales)
 {
-    const int m = (int)k->layout.block;
+    const int stat = dk_codec_stat(k->codec.kind, &k->codec), clipped = stat == DK_STAT_CLIP;
     int P = 1;
     while (8 * P < m) P *= 2;
-    FN(encode_statistics)(stat, t, m, l->delta, l->lane);
+    for (int j = 0; clipped && j < 2; j++) {
+        FN(encode_statistics)(j ? DK_STAT_SUM2 : DK_STAT_SUM, t, m, delta, lane);
+        EACH(b, t->blocks)
+            part[j * DK_TILE_BLOCKS + b] = lane[b * P];
+        EACH_END
+    }
+    const int last = clipped ? DK_STAT_MAX : stat;
+    FN(encode_statistics)(last, t, m, delta, lane);
     EACH(b, t->blocks)
         dk_bits32 scale;
-        scale.f = dk_scale_of(stat, FN(encode_lane)(stat, l->lane, b * P));
-        message[t->block + b] = scale.u;
+        const double v = FN(encode_lane)(last, lane, b * P);
+        const int n = m < t->n - b * m ? m : t->n - b * m;
+        scale.f = clipped ? dk_clipped_scale(k->codec.clip, v, part[b], part[DK_TILE_BLOCKS + b], n) : dk_scale_of(stat, v);
+        scales[b] = scale.u;
     EACH_END
 }
 
@@ -154,7 +166,10 @@ BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t 
     uint32_t *message = k->messages + (k->first + w) * y->message_words, *payload = message + t.word;
     uint32_t *values = k->codec.wire == DK_WIRE_float ? payload : 0;
     FN(encode_delta)(k, w, &t, l.delta);
-    if (stat != DK_STAT_NONE && y->tiles_per_block == 1 && !k->shared) FN(encode_scales)(stat, k, &t, message, &l);
+    if (stat != DK_STAT_NONE && y->tiles_per_block == 1 && !k->shared) {
+        double *part = (double *)l.random; /* not in use yet */
+        FN(encode_scales)(k, &t, (int)y->block, l.delta, l.lane, part, message + t.block);
+    }
     FN(encode_random)(k, r, w, &t, l.random);
     switch (k->codec.kind) {
 #define X(name) \
@@ -214,10 +229,14 @@ BODY void FN(encode_tile_statistic)(const dk_rank *k, int w, int64_t tile)
     const dk_tile t = dk_tile_at(&k->layout, tile);
     const int stat = dk_codec_stat(k->codec.kind, &k->codec);
     FN(encode_delta)(k, w, &t, delta);
-    FN(encode_statistics)(stat, &t, t.n, delta, lane);
-    EACH(one, 1)
-        k->block_stat[w * k->layout.tiles + tile] = FN(encode_lane)(stat, lane, one);
-    EACH_END
+    const int64_t tiles = k->count * k->layout.tiles, here = w * k->layout.tiles + tile;
+    for (int j = 0; j < (stat == DK_STAT_CLIP ? DK_STAT_PARTS : 1); j++) {
+        const int one_stat = stat != DK_STAT_CLIP ? stat : (j == 0 ? DK_STAT_MAX : (j == 1 ? DK_STAT_SUM : DK_STAT_SUM2));
+        FN(encode_statistics)(one_stat, &t, t.n, delta, lane);
+        EACH(one, 1)
+            k->block_stat[j * tiles + here] = FN(encode_lane)(one_stat, lane, one);
+        EACH_END
+    }
 }
 
 /* The scale of a block of several tiles, from their statistics: an octet's lanes, then a tree. */
@@ -229,9 +248,14 @@ BODY void FN(encode_block_scale)(const dk_rank *k, int w, int64_t block)
     const int64_t tiles = y->tiles - first < y->tiles_per_block ? y->tiles - first : y->tiles_per_block;
     const double *part = k->block_stat + w * y->tiles + first;
     uint32_t *message = k->messages + (k->first + w) * y->message_words;
+    const int64_t all = k->count * y->tiles, rest = y->d - block * y->block, n = y->block < rest ? y->block : rest;
     EACH_OCTET(one, 1)
-        double total;
-        if (stat == DK_STAT_MAX) {
+        double total, sum = 0, square = 0;
+        if (stat == DK_STAT_CLIP) {
+            OCTET_SUM(sum, double, j, tiles, part[all + j]);
+            OCTET_SUM(square, double, j, tiles, part[2 * all + j]);
+        }
+        if (stat == DK_STAT_MAX || stat == DK_STAT_CLIP) {
             OCTET_MAX(total, j, tiles, part[j]);
         } else {
             OCTET_SUM(total, double, j, tiles, part[j]);
@@ -239,7 +263,7 @@ BODY void FN(encode_block_scale)(const dk_rank *k, int w, int64_t block)
         OCTET_ONCE
         {
             dk_bits32 scale;
-            scale.f = dk_scale_of(stat, total);
+            scale.f = stat == DK_STAT_CLIP ? dk_clipped_scale(k->codec.clip, total, sum, square, n) : dk_scale_of(stat, total);
             message[block + one] = scale.u;
         }
     EACH_END

@@ -26,6 +26,7 @@ typedef struct dk_codec {
     int32_t levels; /* s */
     int32_t wire;   /* DK_WIRE_... */
     int64_t keep;   /* rand-r: r */
+    double clip;    /* ternary: standard deviations, 0 for no clipping */
 } dk_codec;
 
 /* What a codec makes of a vector. */
@@ -35,7 +36,15 @@ enum dk_form {
     DK_FORM_GATHER   /* `keep` of the coordinates, as float32 */
 };
 /* The statistic of a block that scales it. */
-enum dk_stat { DK_STAT_NONE, DK_STAT_MAX, DK_STAT_SUM1, DK_STAT_SUM2 };
+enum dk_stat {
+    DK_STAT_NONE,
+    DK_STAT_MAX,  /* largest magnitude */
+    DK_STAT_SUM1, /* sum of magnitudes */
+    DK_STAT_SUM2, /* of squares */
+    DK_STAT_SUM,  /* of the coordinates */
+    DK_STAT_CLIP  /* all of MAX, SUM and SUM2 */
+};
+#define DK_STAT_PARTS 3 /* statistics that a scale is made of, at most */
 
 /* ---- layout of a message ---- */
 
@@ -142,7 +151,7 @@ typedef struct dk_rank {
     int64_t *message_bytes; /* workers: lengths of the messages; NULL: taken from the messages themselves */
     int64_t *sent;          /* count: bytes of all messages so far; may be NULL */
 
-    double *block_stat;     /* count x layout.tiles: partial statistics of blocks of several tiles */
+    double *block_stat;     /* DK_STAT_PARTS x count x layout.tiles: partial statistics of blocks of several tiles */
     void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER */
     dk_digits lanes;         /* messages are summed as integers, not gathered, when `shared` is not NULL */
     uint32_t *shared;       /* layout.blocks: one float32 scale for all workers */

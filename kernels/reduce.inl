@@ -9,18 +9,11 @@ BODY void FN(scale_tile)(const dk_rank *k, int w, int64_t tile)
 {
     TILE_LOCAL float delta[DK_TILE];
     TILE_LOCAL double lane[512];
+    TILE_LOCAL double part[2 * DK_TILE_BLOCKS];
     const dk_tile t = dk_tile_at(&k->layout, tile);
-    const int stat = dk_codec_stat(k->codec.kind, &k->codec), m = (int)k->layout.block;
     uint32_t *message = k->messages + (k->first + w) * k->layout.message_words;
-    int P = 1;
-    while (8 * P < m) P *= 2;
     FN(encode_delta)(k, w, &t, delta);
-    FN(encode_statistics)(stat, &t, m, delta, lane);
-    EACH(b, t.blocks)
-        dk_bits32 scale;
-        scale.f = dk_scale_of(stat, FN(encode_lane)(stat, lane, b * P));
-        message[t.block + b] = scale.u;
-    EACH_END
+    FN(encode_scales)(k, &t, (int)k->layout.block, delta, lane, part, message + t.block);
 }
 
 /* The largest scale of this rank's workers for the blocks [begin, end). As bit patterns, in which a NaN is larger

@@ -5,7 +5,10 @@
 #include <string.h>
 #include "variable.h"
 
-#define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE, name##_OPTIONS, name##_FORM, name##_UNBIASED, name##_omega},
+#define X(name) static int name##_unbiased(const dk_codec *codec) { return (void)codec, name##_UNBIASED(codec); }
+DITHER_CODECS(X)
+#undef X
+#define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE, name##_OPTIONS, name##_FORM, name##_unbiased, name##_omega},
 const dither_codec_info dither_codecs[DK_CODEC_COUNT] = {DITHER_CODECS(X)};
 #undef X
 #define X(name) {DITHER_SHOWN_##name, name##_SUMMARY, name##_SOURCE},
@@ -63,18 +66,19 @@ static float normal_word(uint64_t *state)
 }
 
 /* The scale of a block of `length` standard normal coordinates: the mean of its statistic, nearly. */
-static double normal_scale(int stat, double length)
+static double normal_scale(int stat, double clip, double length)
 {
     const double logarithm = log(2 * length + 1), root = sqrt(2 * logarithm);
     if (stat == DK_STAT_SUM1) return 0.7978845608 * length;
     if (stat == DK_STAT_SUM2) return sqrt(length);
-    return root - (log(logarithm) + 2.5310242) / (2 * root) + 0.57721566 / root; /* Gumbel's law of the maximum */
+    const double largest = root - (log(logarithm) + 2.5310242) / (2 * root) + 0.57721566 / root; /* Gumbel's law of the maximum */
+    return stat == DK_STAT_CLIP && clip < largest ? clip : largest;
 }
 
 static double bytes_of_sample(const dk_codec *codec, const dk_layout *y, dk_symbol *symbols, uint32_t *room, dk_coder_local *l)
 {
     const int stat = dk_codec_stat(codec->kind, codec);
-    const dk_scaler scaler = dk_codec_scaler(codec->kind, codec, (float)normal_scale(stat, (double)y->block));
+    const dk_scaler scaler = dk_codec_scaler(codec->kind, codec, (float)normal_scale(stat, codec->clip, (double)y->block));
     const dk_tile first = dk_tile_at(y, 0);
     const int n = first.n, tiles = y->tiles < SAMPLE / n ? (int)y->tiles : SAMPLE / n;
     dk_coder c = {.symbols = y->symbols, .bits = y->symbol_bits, .zero = dk_zero_symbol(y->symbols), .model = room};

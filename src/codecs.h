@@ -7,7 +7,8 @@
 typedef struct dither_codec_info {
     const char *name, *summary, *source;
     const char *options; /* names of those that it takes, with spaces between */
-    int form, unbiased;
+    int form;
+    int (*unbiased)(const dk_codec *codec); /* E Q(x) = x, with these options */
     double (*omega)(const dk_codec *codec, int64_t d);
 } dither_codec_info;
 

@@ -97,6 +97,12 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
     TRY(check_codec_option(p->codec.kind, o->keep_set, "keep", error));
     TRY(check_codec_option(p->codec.kind, o->bits_set, "bits", error));
     TRY(check_codec_option(p->codec.kind, p->block > 0, "block", error));
+    TRY(check_codec_option(p->codec.kind, o->clip_set && o->clip > 0, "clip", error));
+    if (dither_codec_takes(p->codec.kind, "clip")) p->codec.clip = o->clip_set ? o->clip : p->method->clip;
+    if (!p->method->biased && !dither_codecs[p->codec.kind].unbiased(&p->codec))
+        FAIL(DITHER_USAGE, "--method %s needs a codec without bias, and --codec %s with --clip %g has one: give --clip 0",
+             p->method->name, name, p->codec.clip);
+    if (p->codec.kind == DK_CODEC_ternary) p->codec.levels = 1, p->codec.norm = 0;
     if (p->codec.kind == DK_CODEC_kbit) p->codec.levels = 1 << (o->bits_set ? o->bits : 1);
     if (p->codec.kind == DK_CODEC_natural_dither && o->levels > DK_NATURAL_LEVELS)
         FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",

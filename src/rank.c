@@ -101,7 +101,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->change = place(a, draws, sizeof *k->change);
     k->messages = place(a, k->plain_bits ? 0 : k->workers * k->layout.message_words, 4);
     if (k->layout.variable) place_variable(k, a);
-    k->block_stat = place(a, k->layout.tiles_per_block > 1 ? k->count * k->layout.tiles : 0, 8);
+    k->block_stat = place(a, k->layout.tiles_per_block > 1 ? DK_STAT_PARTS * k->count * k->layout.tiles : 0, 8);
     k->sum = place(a, k->stride, real);
     k->shared = k->lanes.words ? place(a, k->layout.blocks, 4) : NULL;
     k->sums = place(a, k->lanes.words ? k->d : 0, 4);

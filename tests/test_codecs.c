@@ -201,6 +201,29 @@ static void truth_dither(truth *t, const rig *r, const double *x)
     }
 }
 
+/* E Q(x) = clip(x) at the scale that is on the wire, which is the smaller of the largest coordinate and C standard
+ * deviations about the block's mean. */
+static void truth_ternary(truth *t, const rig *r, const double *x)
+{
+    const dk_layout *y = &r->k.layout;
+    for (int64_t b = 0; b < y->blocks; b++) {
+        const int64_t begin = b * y->block, end = begin + y->block < y->d ? begin + y->block : y->d;
+        double mean = 0, square = 0, largest = 0;
+        for (int64_t c = begin; c < end; c++) mean += x[c] / (double)(end - begin);
+        for (int64_t c = begin; c < end; c++) square += (x[c] - mean) * (x[c] - mean) / (double)(end - begin);
+        for (int64_t c = begin; c < end; c++) largest = fmax(largest, fabs(x[c]));
+        const double limit = r->k.codec.clip * sqrt(square), want = limit > 0 && limit < largest ? limit : largest;
+        dk_bits32 scale = {.u = r->k.messages[b]};
+        if (!(fabs((double)scale.f - want) <= 1e-6 * want)) fail_msg("clip %g: scale %g, not %g", r->k.codec.clip, (double)scale.f, want);
+        for (int64_t c = begin; c < end; c++) {
+            const double nu = (double)scale.f, v = fmax(-nu, fmin(nu, (double)(float)x[c]));
+            t->mean[c] = fabs(x[c]) > nu ? v : x[c];
+            t->rounding[c] = fabs(v) * 0x1p-21 + nu * 0x1p-24;
+            truth_two_values(t, (int)c, nu, nu > 0 ? fabs(v) / nu : 0, 4 * 0x1p-21);
+        }
+    }
+}
+
 /* V = sum 4^e f (1 - f) for |x| = 2^e (1 + f) */
 static void truth_natural(truth *t, const rig *r, const double *x)
 {
@@ -264,6 +287,7 @@ static int truth_make(truth *t, const rig *r, const double *x)
     memcpy(t->mean, x, (size_t)r->k.d * sizeof *x);
     switch (r->k.codec.kind) {
     case DK_CODEC_dither: truth_dither(t, r, x); return 1;
+    case DK_CODEC_ternary: truth_ternary(t, r, x); return 1;
     case DK_CODEC_kbit: truth_dither(t, r, x); return 1;
     case DK_CODEC_natural_dither: truth_natural_dither(t, r, x); return 1;
     case DK_CODEC_bf16: truth_bf16(t, r, x); return 1;
@@ -392,12 +416,15 @@ static void moments_of(const variant *v, int64_t d, int single)
     const int known = truth_make(&t, &r, x);
     for (int round = 0; round < ROUNDS; round++) {
         if (round > 0) rig_encode(&r, round);
-        draws_add_round(&a, &r, x, t.V, error, round);
+        draws_add_round(&a, &r, t.mean, t.V, error, round);
     }
     const char *name = variant_name(v, d, single);
     if (known) check_draws(name, &t, &a, d, v->codec.levels);
     const double bound = dither_codec_omega(&v->codec, d, v->block) * dot(x, x, d);
-    if (!(a.S.mean - 5 * moments_error(&a.S) <= bound * (1 + 1e-9) + t.V_rounding))
+    double bias = 0;
+    for (int64_t c = 0; c < d; c++) bias += (t.mean[c] - x[c]) * (t.mean[c] - x[c]);
+    if (dither_codecs[v->codec.kind].unbiased(&v->codec) && bias > 1e-12 * dot(x, x, d)) fail_msg("%s: said to be unbiased", name);
+    if (!(a.S.mean + bias - 5 * moments_error(&a.S) <= bound * (1 + 1e-9) + t.V_rounding))
         fail_msg("%s: E||Q(x) - x||^2 = %g is above omega ||x||^2 = %g", name, a.S.mean, bound);
     rig_close(&r);
 }
@@ -476,6 +503,49 @@ static void test_omega_is_a_bound(void **state)
                         fail_msg("p=%d s=%d d=%lld: V/||x||^2 = %.12g, omega %.12g", codec.norm, codec.levels,
                                  (long long)d, found, omega);
                 }
+}
+
+/* E||Q(x) - x||^2 / ||x||^2 and E||Q(x)||^2 / ||x||^2 of clipped ternary */
+static double clipped_error(double clip, const double *x, int64_t d, double *second)
+{
+    double mean = 0, square = 0, largest = 0, total = 0;
+    for (int64_t c = 0; c < d; c++) mean += x[c] / (double)d, largest = fmax(largest, fabs(x[c]));
+    for (int64_t c = 0; c < d; c++) square += (x[c] - mean) * (x[c] - mean) / (double)d;
+    const double limit = clip * sqrt(square), nu = limit > 0 && limit < largest ? limit : largest;
+    *second = 0;
+    for (int64_t c = 0; c < d; c++) {
+        const double v = fmin(fabs(x[c]), nu);
+        total += nu * v - v * v + (fabs(x[c]) - v) * (fabs(x[c]) - v);
+        *second += nu * v;
+    }
+    *second /= dot(x, x, d);
+    return total / dot(x, x, d);
+}
+
+static void test_clipped_omega_is_a_bound(void **state)
+{
+    static const double clips[] = {1, 1.5, 2.5, 4, 6};
+    static const int64_t sizes[] = {1, 2, 5, 16, 100};
+    uint64_t random = 14;
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        for (int n = 0; n < 5; n++)
+            for (int start = 0; start < 6; start++) {
+                double x[100], best = 0, second;
+                const int64_t d = sizes[n];
+                const dk_codec codec = {.kind = DK_CODEC_ternary, .clip = clips[i]};
+                const double omega = dither_codec_omega(&codec, d, 0);
+                for (int64_t c = 0; c < d; c++) x[c] = start < 3 ? random_normal(&random) : (c < start * 3 ? 10 : 1 + 0.01 * random_normal(&random));
+                for (int k = 0; k < 2000; k++) {
+                    const int64_t c = (int64_t)(random_uniform(&random) * (double)d);
+                    const double old = x[c];
+                    x[c] = k % 3 ? old * (1 + 0.3 * random_normal(&random)) : random_normal(&random);
+                    const double now = clipped_error(clips[i], x, d, &second);
+                    if (!(now <= omega && second <= clips[i] * (1 + 1e-12)))
+                        fail_msg("clip %g, d = %lld: error %g, omega %g, second moment %g", clips[i], (long long)d, now, omega, second);
+                    if (now > best) best = now; else x[c] = old;
+                }
+            }
 }
 
 /* The worst x. p = inf: one coordinate at the norm, the others at f/s of it, where f^2 (d - 1)/s^2 + 2 f = 1.
@@ -977,7 +1047,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dither_rounding), cmocka_unit_test(test_dither_rounding_exactly), cmocka_unit_test(test_natural_rounding),
         cmocka_unit_test(test_bf16_rounding), cmocka_unit_test(test_natural_dither_rounding), cmocka_unit_test(test_moments),
-        cmocka_unit_test(test_omega_is_a_bound), cmocka_unit_test(test_omega_is_attained),
+        cmocka_unit_test(test_omega_is_a_bound), cmocka_unit_test(test_clipped_omega_is_a_bound), cmocka_unit_test(test_omega_is_attained),
         cmocka_unit_test(test_omega_formulas), cmocka_unit_test(test_randk_inclusion),
         cmocka_unit_test(test_randk_pairs), cmocka_unit_test(test_randk_distinct), cmocka_unit_test(test_words), cmocka_unit_test(test_scales),
         cmocka_unit_test(test_partition), cmocka_unit_test(test_memory_is_what_is_decoded),

@@ -118,7 +118,7 @@ static inline void rig_open(rig *r, const dk_codec *codec, int64_t d, int64_t bl
         k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
         k->received = rig_alloc(r, (size_t)(workers * k->stride) * 2);
     }
-    k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8);
+    k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8 * DK_STAT_PARTS);
     k->tile_norm = rig_alloc(r, (size_t)(k->layout.tiles + 1) * 8);
     k->bad = rig_alloc(r, 16);
     k->worker_row = rig_alloc(r, (size_t)(count + 1) * 8);
@@ -199,6 +199,9 @@ static inline void each_variant(int64_t d, const int *levels, const int64_t *blo
             for (v.codec.keep = 1; v.codec.keep < d; v.codec.keep = 3 * v.codec.keep + 1) visit(&v, d);
             v.codec.keep = d;
             visit(&v, d);
+        } else if (dither_codec_takes(kind, "block")) {
+            for (int clip = 0; clip < (dither_codec_takes(kind, "clip") ? 3 : 1); clip++)
+                for (const int64_t *b = blocks; *b >= 0; b++) v.codec.clip = 1.25 * clip, v.block = *b, visit(&v, d);
         } else {
             visit(&v, d);
         }
@@ -209,8 +212,8 @@ static inline const char *variant_name(const variant *v, int64_t d, int single)
 {
     static char text[160];
     const char *wire = dither_wires[v->codec.wire].name;
-    snprintf(text, sizeof text, "%s p=%d s=%d keep=%lld d=%lld block=%lld %s %s", dither_codecs[v->codec.kind].name,
-             v->codec.norm, v->codec.levels, (long long)v->codec.keep, (long long)d, (long long)v->block, wire,
+    snprintf(text, sizeof text, "%s p=%d s=%d clip=%g keep=%lld d=%lld block=%lld %s %s", dither_codecs[v->codec.kind].name,
+             v->codec.norm, v->codec.levels, v->codec.clip, (long long)v->codec.keep, (long long)d, (long long)v->block, wire,
              single ? "f32" : "f64");
     return text;
 }

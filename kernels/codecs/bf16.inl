@@ -5,7 +5,7 @@
 #define bf16_SOURCE "Gupta et al., Deep learning with limited numerical precision, 2015, arXiv:1502.02551"
 #define bf16_OPTIONS ""
 #define bf16_FORM DK_FORM_SYMBOLS
-#define bf16_UNBIASED 1
+#define bf16_UNBIASED(codec) 1
 
 HD int bf16_stat(const dk_codec *c) { return (void)c, DK_STAT_NONE; }
 HD int64_t bf16_symbols(const dk_codec *c) { return (void)c, 65536; }

@@ -7,7 +7,7 @@
 #define dither_SOURCE "Alistarh et al., QSGD, 2017 (p = 2); Horvath et al., 2019, arXiv:1904.05115 (any p)"
 #define dither_OPTIONS "levels norm block"
 #define dither_FORM DK_FORM_SYMBOLS
-#define dither_UNBIASED 1
+#define dither_UNBIASED(codec) 1
 
 HD int dither_stat(const dk_codec *c)
 {

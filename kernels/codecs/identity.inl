@@ -3,7 +3,7 @@
 #define identity_SOURCE ""
 #define identity_OPTIONS ""
 #define identity_FORM DK_FORM_RAW
-#define identity_UNBIASED 1
+#define identity_UNBIASED(codec) 1
 
 DK_NO_SYMBOLS(identity)
 

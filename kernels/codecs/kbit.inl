@@ -3,7 +3,7 @@
 #define kbit_SOURCE "Alistarh et al., QSGD, 2017, arXiv:1610.02132"
 #define kbit_OPTIONS "bits block"
 #define kbit_FORM DK_FORM_SYMBOLS
-#define kbit_UNBIASED 1
+#define kbit_UNBIASED(codec) 1
 
 HD int kbit_stat(const dk_codec *c) { return (void)c, DK_STAT_SUM2; }
 HD int64_t kbit_symbols(const dk_codec *c) { return dither_symbols(c); }

@@ -5,7 +5,7 @@
 #define natural_SOURCE "Horvath et al., Natural compression, 2019, arXiv:1905.10988"
 #define natural_OPTIONS ""
 #define natural_FORM DK_FORM_SYMBOLS
-#define natural_UNBIASED 1
+#define natural_UNBIASED(codec) 1
 
 HD int natural_stat(const dk_codec *c) { return (void)c, DK_STAT_NONE; }
 HD int64_t natural_symbols(const dk_codec *c) { return (void)c, 512; }

@@ -5,7 +5,7 @@
 #define natural_dither_SOURCE "Horvath et al., Natural compression, 2019, arXiv:1905.10988"
 #define natural_dither_OPTIONS "levels norm block"
 #define natural_dither_FORM DK_FORM_SYMBOLS
-#define natural_dither_UNBIASED 1
+#define natural_dither_UNBIASED(codec) 1
 
 HD int natural_dither_stat(const dk_codec *c) { return dither_stat(c); }
 HD int64_t natural_dither_symbols(const dk_codec *c) { return dither_symbols(c); }

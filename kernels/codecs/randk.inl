@@ -4,7 +4,7 @@
 #define randk_SOURCE "Wangni et al., 2018, arXiv:1710.09854; Horvath et al., 2019, arXiv:1904.05115, Example 2"
 #define randk_OPTIONS "keep"
 #define randk_FORM DK_FORM_GATHER
-#define randk_UNBIASED 1
+#define randk_UNBIASED(codec) 1
 
 DK_NO_SYMBOLS(randk)
 

@@ -75,7 +75,7 @@ static dither_status fill(rig *r, const dk_codec *codec, int64_t d, int64_t bloc
     void **const vectors[] = {&k->gradient, &k->h, &k->x, &k->h_mean, &k->sum, &k->mu};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) TRY(place(r, vector, vectors[i], error));
     TRY(place(r, (size_t)k->layout.message_words * 4 * MESSAGES, &k->messages, error));
-    TRY(place(r, (size_t)k->layout.tiles * 8, &k->block_stat, error));
+    TRY(place(r, (size_t)k->layout.tiles * DK_STAT_PARTS * 8, &k->block_stat, error));
     TRY(place(r, 16, &k->bad, error));
     TRY(place(r, 16, &k->worker_row, error));
     if (k->layout.variable) TRY(place_variable(r, error));
@@ -105,9 +105,10 @@ static void add_coordinate(const dk_rank *k, const uint32_t *scales, const float
     const double v = (double)x[c];
     const double a = (double)dk_codec_value(k->codec.kind, &s, dk_codec_quantize(k->codec.kind, &s, x[c], 0));
     const double b = (double)dk_codec_value(k->codec.kind, &s, dk_codec_quantize(k->codec.kind, &s, x[c], 0xFFFFFFFFu));
-    const double f = a == b ? 0 : (v - a) / (b - a), unit = b - a, one = f * (1 - f) * unit * unit;
-    *mean += one;
-    *variance += one * unit * unit * (1 - 2 * f) * (1 - 2 * f);
+    const double at = a == b ? 0 : (v - a) / (b - a), f = at < 0 ? 0 : (at > 1 ? 1 : at); /* beyond: clipped */
+    const double below = (v - a) * (v - a), above = (b - v) * (b - v);
+    *mean += (1 - f) * below + f * above;
+    *variance += f * (1 - f) * (above - below) * (above - below);
 }
 
 /* Of r coordinates kept and multiplied by d/r: S = ||x||^2 + ((d/r - 1)^2 - 1) sum of the kept x^2. */

@@ -36,6 +36,8 @@ typedef struct dither_method {
     int estimator; /* unless told otherwise */
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
+    double clip;   /* of --codec ternary, unless told otherwise */
+    int biased;    /* may be run with a codec for which E Q(x) is not x */
     dither_average average; /* what the theorem is about, unless told otherwise */
     const char *options;                            /* those that only some methods take and this one does: "a b c" */
     double (*theory)(const dither_facts *facts);    /* gamma */

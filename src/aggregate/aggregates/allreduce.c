@@ -4,16 +4,17 @@
 #include <math.h>
 #include <string.h>
 
-/* Sums need symbols on one common scale, which only dithering with the largest norm has. */
+/* Sums need symbols on one common scale, which only dithering with the largest norm and ternary have. */
 static const char *missing(const dither_plan *p)
 {
-    if (p->codec.kind != DK_CODEC_dither) return "--codec dither";
+    if (p->codec.kind != DK_CODEC_dither && p->codec.kind != DK_CODEC_ternary) return "--codec dither or ternary";
     if (p->codec.norm != 0) return "--norm inf";
     return strcmp(p->options->wire, "auto") ? "--wire auto, as its sums have lanes of their own" : NULL;
 }
 
 /* With one scale for all, sum_i E||Q(v_i) - v_i||^2 <= omega sum_i ||v_i||^2 with the omega of a vector of n blocks:
- * the n workers' blocks are one block of n times the length (docs/ranks.md). */
+ * the n workers' blocks are one block of n times the length (docs/ranks.md). The largest of n clipped scales is at most
+ * sqrt(n) times what it would be for the one block. */
 static dither_status plan(dither_plan *p, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -22,7 +23,9 @@ static dither_status plan(dither_plan *p, dither_error *error)
         FAIL(DITHER_USAGE, "--aggregate allreduce: %d workers with %d levels add up to more than 32 bits", p->workers,
              p->codec.levels);
     p->codec.wire = DK_WIRE_fixed; /* between a rank's own encoder and sum */
-    p->omega = dither_codec_omega(&p->codec, block * p->workers, 0);
+    dk_codec stacked = p->codec;
+    stacked.clip *= sqrt(p->workers);
+    p->omega = dither_codec_omega(&stacked, block * p->workers, 0);
 out:
     return status;
 }
