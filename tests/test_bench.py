@@ -106,10 +106,10 @@ class Codec(Case):
         d, s, bits = row["count"], row["levels"], row["bits_formula"]
         block = row["block"] or d
         blocks = -(-d // block)
-        norms = 32 * blocks / d if row["norm"] or row["codec"] == "kbit" else 0
+        norms = 32 * blocks / d if row["norm"] or row["codec"] in ("kbit", "ternary") else 0
         if row["wire"] == "fixed":
             alphabet = {"dither": 2 * s + 1, "kbit": 2 * s + 1, "natural": 512, "natural-dither": 2 * s + 1,
-                        "bf16": 65536}[row["codec"]]
+                        "bf16": 65536, "ternary": 3}[row["codec"]]
             self.assertAlmostEqual(bits, ceil_log2(alphabet) + norms)
         elif row["wire"] == "float":
             self.assertAlmostEqual(bits, 32 * (row["keep"] or d) / d + norms)
