@@ -117,6 +117,7 @@ int main(int argc, char **argv)
     if (status != DITHER_OK && dither_comm_speaks(end.comm)) cli_print_error(&error, command ? command->name : "");
     const int failed = ferror(stdout) != 0;
     errno = 0;
+    if (failed) fputc('\n', stdout); /* the reason was of an earlier write: this one has it again */
     if (fclose(stdout) != 0 || failed) {
         dither_error lost;
         cli_fail(&lost, DITHER_IO, "can't write to the standard output: %s", strerror(errno ? errno : EIO));
