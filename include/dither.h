@@ -58,7 +58,8 @@ typedef enum dither_option_type {
 typedef struct dither_option_info {
     const char *name;    /* without the dashes: "levels" */
     const char *group;   /* "compression" */
-    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, a ablate */
+    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, a ablate, l plot,
+                             r report */
     dither_option_type type;
     const char *metavar;
     const char *choices; /* "1|2|inf" for a choice, else NULL */

@@ -16,6 +16,7 @@ have mpicc || need libopenmpi-dev
 have mpirun || need openmpi-bin
 have make || need make
 have python3 || need python3
+have gnuplot || need gnuplot-nox
 install_missing
 
 failed=''

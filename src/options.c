@@ -329,6 +329,7 @@ static dither_status check_local_schedule(const char *text, dither_error *error)
 #define check_summary NULL
 #define check_save NULL
 #define check_out NULL
+#define check_title NULL
 /* parsed by the command that has it */
 #define check_until NULL
 
@@ -396,7 +397,8 @@ static int edit_distance(const char *a, const char *b)
 static int resembles(const char *known, const char *given)
 {
     const size_t length = strlen(given);
-    return edit_distance(known, given) <= (length < 6 ? 1 : 2) ||
+    const int distance = edit_distance(known, given);
+    return (distance <= (length < 6 ? 1 : 2) && distance < (int)strlen(known)) || /* something of it is left */
            (length >= 3 && (strstr(known, given) || strncmp(known, given, 4) == 0));
 }
 

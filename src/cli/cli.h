@@ -70,7 +70,7 @@ typedef struct cli_command {
     const struct cli_command *const *parts; /* NULL-terminated: one of them has to be named; or NULL */
 } cli_command;
 
-extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench, cli_ablate;
+extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench, cli_ablate, cli_plot;
 
 /* NULL past the end */
 const cli_command *cli_command_at(size_t index);
@@ -131,6 +131,8 @@ dither_status cli_output_commit(cli_output *output, dither_error *error);
 void cli_output_close(cli_output *output);
 /* Fails if a file `path` could not be written now; leaves nothing behind. */
 dither_status cli_output_probe(const char *path, dither_error *error);
+/* DITHER_USAGE if `path` is there and --force is not given. */
+dither_status cli_refuse_existing(const cli_arguments *arguments, const char *path, dither_error *error);
 /* Remove the temporary files of all open outputs; may be called from a signal handler. */
 void cli_output_remove_all(void);
 

@@ -75,3 +75,9 @@ dither_status cli_output_probe(const char *path, dither_error *error)
     cli_output_close(&output);
     return status;
 }
+
+dither_status cli_refuse_existing(const cli_arguments *arguments, const char *path, dither_error *error)
+{
+    if (strcmp(dither_options_get(arguments->options, "force"), "1") == 0 || access(path, F_OK) != 0) return DITHER_OK;
+    return cli_fail(error, DITHER_USAGE, "'%s' is there already; --force replaces it", path);
+}
