@@ -100,10 +100,12 @@ DITHER_API void dither_data_free(dither_data *data);
 /* ---- ranks: processes that share the workers of a run ---- */
 
 /* Without one, or with NULL for it, a run has one rank that hosts all n workers. Under mpirun or srun every process
- * is a rank and hosts a contiguous range of them; the result is the same to the last bit. */
+ * is a rank and hosts a contiguous range of them; the result is the same to the last bit. So it is with ranks that are
+ * threads (option `ranks`, or several `gpus`): this process then starts them while it trains, one of them being the
+ * calling thread, and is for the functions below one process. */
 typedef struct dither_comm dither_comm;
 
-/* The communicator that the option `comm` names; `options` NULL: auto. Starts MPI unless the program has. With MPI,
+/* The communicator that the option `comm` names; `options` NULL: auto. Starts MPI unless the program has. With MPI or TCP,
  * this and the functions below that say so are collective: every rank calls them. DITHER_DEVICE when a launcher
  * started several ranks and this build can't join them. */
 DITHER_API dither_status dither_comm_open(const dither_options *options, dither_comm **out, dither_error *error);
@@ -132,7 +134,7 @@ typedef struct dither_point {
     double grad_norm;   /* ||grad f(x)||, with a prox the norm of the gradient mapping */
 } dither_point;
 
-/* Called after each evaluation, on the calling thread, on every rank. Non-zero on one of them ends the run after this
+/* Called after each evaluation, on the calling thread, on every rank that is a process. Non-zero on one of them ends the run after this
  * point ("observer"). */
 typedef int (*dither_observer)(void *user, const dither_point *point);
 
@@ -140,7 +142,7 @@ typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
     const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
-    const char *comm, *aggregate; /* "local", "mpi"; "allgather", "allreduce", ... */
+    const char *comm, *aggregate; /* "local", "mpi", "threads", ...; "allgather", "allreduce", ... */
     int64_t rows, features, workers, ranks, iterations;
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */

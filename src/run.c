@@ -8,6 +8,7 @@
 #include "hash.h"
 #include "method/stages.h"
 #include "result.h"
+#include "run.h"
 
 typedef struct training {
     dither_run run;
@@ -278,27 +279,16 @@ out:
     return status;
 }
 
-dither_status dither_train_ranks(dither_comm *comm, const dither_data *data, const dither_options *options,
-                                 dither_observer observer, void *user, dither_result **out, dither_error *error)
+dither_status dither_train_rank(dither_comm *comm, const dither_data *data, const dither_options *options,
+                                dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
-    dither_comm *own = NULL;
-    training t = {0};
+    training t = {.run.comm = comm};
     dither_status status = DITHER_OK;
-    *out = NULL;
-    if (!comm) TRY(dither_comm_local(&own, error));
-    t.run.comm = comm ? comm : own;
     TRY(set_up(&t, data, options, error));
     TRY(train(&t, observer, user, out, error));
 out:
     dither_evaluator_close(&t.evaluator);
     dither_optimum_free(t.optimum);
     dither_run_close(&t.run);
-    dither_comm_free(own, status);
     return status;
-}
-
-dither_status dither_train(const dither_data *data, const dither_options *options, dither_observer observer,
-                           void *user, dither_result **out, dither_error *error)
-{
-    return dither_train_ranks(NULL, data, options, observer, user, out, error);
 }

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "kernels.h"
 #include "options.h"
+#include "tcp.h"
 
 /* How many ranks a launcher says it started: Open MPI, MPICH and what descends from it, Slurm. 0: none did. */
 static int launched_ranks(void)
@@ -16,18 +18,92 @@ static int launched_ranks(void)
     return 0;
 }
 
+/* Threads of this process: as --ranks says, or one a GPU that --gpus names. */
+static dither_status count_threads(const dither_options *o, int *threads, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *why;
+    int listed[DITHER_GPUS_MAX], gpus = 1;
+    *threads = o->ranks_set ? (int)o->ranks : 1;
+    if (o->ranks_set || !strcmp(o->gpus, "auto") || !strcmp(o->device, "cpu")) return DITHER_OK;
+    TRY(dither_parse_gpus(o->gpus, listed, &gpus, error));
+    *threads = gpus ? gpus : dk_cuda_devices(&why); /* without a GPU, opening the device says so */
+out:
+    return status;
+}
+
+static dither_status open_threads(int threads, dither_comm **out, dither_error *error)
+{
+    const dither_status status = dither_comm_local(out, error);
+    if (status == DITHER_OK && threads > 1) (*out)->name = "threads", (*out)->hosted = threads;
+    return status;
+}
+
+static dither_status open_tcp(const dither_options *o, dither_comm **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_tcp_place place = {.rank = (int)o->rank, .ranks = (int)o->ranks, .rendezvous = o->rendezvous};
+    if (!o->ranks_set || !o->rank_set || !*o->rendezvous)
+        FAIL(DITHER_USAGE, "ranks that find each other over TCP need --ranks R, --rank 0 to R - 1, and --rendezvous "
+             "HOST:PORT where rank 0 listens");
+    if (place.rank >= place.ranks)
+        FAIL(DITHER_USAGE, "--rank %d: there are %d ranks, numbered from 0", place.rank, place.ranks);
+    TRY(dither_comm_tcp(&place, out, error));
+out:
+    return status;
+}
+
+/* Who joins the ranks, when nothing was asked for: the launcher's MPI; TCP, when this process was told its number; or
+ * threads. */
+static const char *find_kind(const dither_options *o, int launched)
+{
+    if (launched) return "mpi";
+    return o && (o->rank_set || *o->rendezvous) ? "tcp" : "threads";
+}
+
+/* Options that say what something else decides. */
+static dither_status check_options(const dither_options *o, const char *kind, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int tcp = !strcmp(kind, "tcp"), threads = !strcmp(kind, "threads");
+    if ((o->rank_set || *o->rendezvous) && !tcp)
+        FAIL(DITHER_USAGE, "--rank and --rendezvous are for --comm tcp, not %s", kind);
+    if (o->ranks_set && !tcp && !threads)
+        FAIL(DITHER_USAGE, "--ranks is for --comm threads or tcp, not %s%s", kind,
+             !strcmp(kind, "mpi") ? ": the launcher says how many there are" : "");
+out:
+    return status;
+}
+
 dither_status dither_comm_open(const dither_options *options, dither_comm **out, dither_error *error)
 {
-    const char *asked = options ? options->comm : "auto";
-    const int launched = launched_ranks();
+    dither_status status = DITHER_OK;
+    const int launched = launched_ranks(), automatic = !options || !strcmp(options->comm, "auto");
+    const char *kind = automatic ? find_kind(options, launched) : options->comm;
+    int threads = 1;
     *out = NULL;
-    if (!strcmp(asked, "local") || (!strcmp(asked, "auto") && launched == 0)) return dither_comm_local(out, error);
-    return dither_comm_mpi(launched, out, error);
+    if (options) TRY(check_options(options, kind, error));
+    if (!strcmp(kind, "mpi")) return dither_comm_mpi(launched, out, error);
+    if (!strcmp(kind, "tcp")) return open_tcp(options, out, error);
+    if (!strcmp(kind, "local")) return dither_comm_local(out, error);
+    if (options) TRY(count_threads(options, &threads, error));
+    if (!automatic && !options->ranks_set && threads == 1)
+        FAIL(DITHER_USAGE, "--comm threads needs --ranks R, or several GPUs in --gpus");
+    TRY(open_threads(threads, out, error));
+out:
+    return status;
 }
 
 int dither_comm_rank(const dither_comm *comm) { return comm ? comm->rank : 0; }
-int dither_comm_ranks(const dither_comm *comm) { return comm ? comm->ranks : 1; }
-int dither_comm_speaks(const dither_comm *comm) { return !comm || comm->rank == 0 || comm->alone; }
+int dither_comm_ranks(const dither_comm *comm)
+{
+    if (!comm) return 1;
+    return comm->hosted > 1 ? comm->hosted : comm->ranks;
+}
+int dither_comm_speaks(const dither_comm *comm) 
+{
+    return !comm || (!comm->silent && (comm->rank == 0 || comm->alone));
+}
 
 dither_status dither_comm_gather_word(dither_comm *comm, int64_t mine, dither_error *error)
 {
@@ -47,7 +123,7 @@ dither_status dither_comm_agree(dither_comm *comm, dither_status mine, dither_er
 {
     dither_status status = DITHER_OK;
     dither_error told = {.status = mine};
-    if (dither_comm_ranks(comm) == 1 || comm->alone) return mine;
+    if (!comm || comm->ranks == 1 || comm->alone) return mine;
     TRY(dither_comm_gather_word(comm, mine, error));
     int failed = 0;
     while (failed < comm->ranks && comm->words[failed] == DITHER_OK) failed++;

@@ -13,7 +13,9 @@ struct dither_comm {
     const char *name; /* "local", "mpi" */
     int rank, ranks;
     int neighbours, neighbour; /* ranks on this machine, this one included; and the number of this one among them */
+    int hosted;       /* > 1: this process runs so many ranks as threads, and this is its outer side, with ranks = 1 */
     int alone;        /* this rank failed and the others don't know: closing ends them */
+    int silent;       /* another rank reports the failure */
     uint64_t sent, received; /* bytes of messages: handed over for others, and got from them; control words left out */
     int64_t *words;   /* ranks: what dither_comm_gather_word got */
     void *context;
