@@ -152,6 +152,11 @@ typedef struct dither_result {
     double L_max, L, mu;     /* smoothness of the worst f_ij and of f, strong convexity of f */
     uint64_t state_hash;     /* of x, h and every h_i */
     int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks */
+    int64_t delay_max;       /* iterations by which the latest gradient was late; -1 for methods without delays */
+    double delay_mean;
+    int64_t *delays;         /* delay_counts counts, owned: gradients that were late by 0, 1, ... iterations; the last
+                                count, when there are 1024, is of all longer ones too. NULL without delays */
+    int64_t delay_counts;
     dither_point last;
     double *x; /* d values, owned by the result */
     double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others); NULL for regression */

@@ -259,6 +259,29 @@ dither_status dither_parse_local_schedule(const char *text, dither_local_schedul
     return dither_fail(error, DITHER_USAGE, "--local-schedule: '%.80s' is not %s", text, right);
 }
 
+dither_status dither_parse_delay(const char *text, dither_delay *out, dither_error *error)
+{
+    static const char *const names[] = {"fixed:", "uniform:", "straggler:"};
+    char number[24];
+    *out = (dither_delay){.rule = 0};
+    while (out->rule < 3 && strncmp(text, names[out->rule], strlen(names[out->rule]))) out->rule++;
+    const char *at = out->rule < 3 ? text + strlen(names[out->rule]) : "";
+    const size_t length = strcspn(at, ",");
+    int good = length > 0 && length < sizeof number;
+    if (good) {
+        memcpy(number, at, length);
+        number[length] = '\0';
+        good = dither_parse_integer("", number, 0, 1000000, &out->most, NULL) == DITHER_OK;
+    }
+    if (out->rule == DITHER_DELAY_STRAGGLER)
+        good = good && at[length] && dither_parse_real("", at + length + 1, 0, 1, &out->share, NULL) == DITHER_OK;
+    else
+        good = good && !at[length];
+    if (good) return DITHER_OK;
+    return dither_fail(error, DITHER_USAGE, "--delay: '%.80s' is not fixed:T, uniform:T or straggler:T,P with a whole number "
+                       "T from 0 to 1000000 and P from 0 to 1", text);
+}
+
 /* ---- the table ---- */
 
 typedef dither_status check_function(const char *text, dither_error *error);
@@ -316,6 +339,12 @@ static dither_status check_gpus(const char *text, dither_error *error)
 {
     int listed[DITHER_GPUS_MAX], count;
     return dither_parse_gpus(text, listed, &count, error);
+}
+
+static dither_status check_delay(const char *text, dither_error *error)
+{
+    dither_delay delay;
+    return dither_parse_delay(text, &delay, error);
 }
 
 static dither_status check_local_schedule(const char *text, dither_error *error)

@@ -91,6 +91,15 @@ typedef struct dither_local_schedule {
 } dither_local_schedule;
 dither_status dither_parse_local_schedule(const char *text, dither_local_schedule *out, dither_error *error);
 
+/* "fixed:T", "uniform:T", "straggler:T,P": how late gradients are, in iterations. */
+enum dither_delay_rule { DITHER_DELAY_FIXED, DITHER_DELAY_UNIFORM, DITHER_DELAY_STRAGGLER };
+typedef struct dither_delay {
+    int rule;
+    int64_t most; /* T, from 0 */
+    double share; /* P: of the gradients of straggler, which are late by T, the others by nothing */
+} dither_delay;
+dither_status dither_parse_delay(const char *text, dither_delay *out, dither_error *error);
+
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
 

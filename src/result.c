@@ -36,5 +36,6 @@ void dither_result_free(dither_result *result)
     if (!result) return;
     free(result->x);
     free(result->label_values);
+    free(result->delays);
     free(result);
 }

@@ -197,6 +197,20 @@ out:
     return status;
 }
 
+static dither_status report_delays(const dither_delays *d, dither_result *result, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    result->delay_max = -1;
+    if (d->total == 0) return DITHER_OK;
+    result->delay_max = d->most;
+    result->delay_mean = d->sum / (double)d->total;
+    result->delay_counts = d->most < DITHER_DELAYS ? d->most + 1 : DITHER_DELAYS;
+    TRY_ALLOC(result->delays, result->delay_counts);
+    memcpy(result->delays, d->count, (size_t)result->delay_counts * sizeof *result->delays);
+out:
+    return status;
+}
+
 static dither_status make_result(training *t, dither_result **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -211,6 +225,7 @@ static dither_status make_result(training *t, dither_result **out, dither_error 
     TRY(dither_rank_read(&t->run.rank, t->run.answer, t->run.plan.features, result->x, error));
     TRY(state_hash(t, &result->state_hash, error));
     TRY(count_traffic(t, result, error));
+    TRY(report_delays(&t->run.delays, result, error));
     *out = result;
     return DITHER_OK;
 out:

@@ -8,20 +8,6 @@
 #include "method/method.h"
 #include "rank.h"
 
-/* Rows a = 1 with labels of a fixed set, the same for every worker: f_i(x) = mean (x - y)^2 / 2, additive noise. */
-static dither_data *additive(int workers, int copies, const double *labels, int count)
-{
-    const int rows = workers * copies * count;
-    int64_t *start = calloc((size_t)rows + 1, sizeof *start);
-    int32_t *column = calloc((size_t)rows, sizeof *column);
-    double *value = calloc((size_t)rows, sizeof *value), *label = calloc((size_t)rows, sizeof *label);
-    dither_data *out;
-    for (int r = 0; r < rows; r++) start[r + 1] = r + 1, value[r] = 1, label[r] = labels[r % count];
-    assert_int_equal(dither_data_from_csr(rows, 1, start, column, value, label, &out, NULL), DITHER_OK);
-    free(start), free(column), free(value), free(label);
-    return out;
-}
-
 /* Every worker has the same rows, with labels of its own: one Hessian, different optima. */
 static dither_data *same_hessian(int workers, int m, int d, uint64_t seed)
 {

@@ -21,7 +21,7 @@ BIN = os.environ.get("DITHER_BIN", "dither")
 MPIRUN = os.environ.get("DITHER_MPIRUN", "mpirun")
 MUSHROOMS = os.path.join(os.environ.get("DITHER_DATA_DIR", "data"), "mushrooms")
 NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*\n")  # without a GPU
-METHODS = "gd sgd qsgd diana vr-diana local-sgd".split()
+METHODS = "gd sgd qsgd diana vr-diana local-sgd delayed-sgd".split()
 CODECS = [["--codec", "dither"], ["--codec", "dither", "--norm", "2", "--levels", "5", "--block", "3"],
           ["--codec", "identity"], ["--codec", "natural"], ["--codec", "randk", "--keep", "3"],
           ["--codec", "dither", "--precision", "f32", "--wire", "fixed"]]
@@ -142,6 +142,12 @@ class SameBits(Case):
         self.check_same([2, 3, 4], self.small, "--method", "local-sgd", "--local-average", "quadratic", "--workers", "5",
                         "--local-schedule", "double", "--iterations", "20", "--codec", "dither")
         self.check_same([3], self.small, "--method", "local-sgd", "--estimator", "full", "--workers", "4", "--iterations", "20")
+
+    def test_delays(self):
+        """Every rank knows the delays of all workers."""
+        for i, words in enumerate((["--delay", "fixed:5"], ["--delay", "uniform:5", "--delay-adaptive", "--codec", "dither"],
+                                   ["--delay", "straggler:7,0.2", "--estimator", "full"])):
+            self.check_same([2 + i], self.small, "--method", "delayed-sgd", "--workers", "6", "--iterations", "40", *words)
 
     def test_mushrooms(self):
         self.check_same([1, 2, 3, 4], MUSHROOMS, "--l2", "6e-4", "--iterations", "2000", "--workers", "12")

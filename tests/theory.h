@@ -272,6 +272,21 @@ static inline dither_data *bundled(const char *name, int features)
     return data;
 }
 
+/* Rows a = 1 in one dimension with labels of a fixed set, in the same order for every worker: f_i(x) = mean (x - y)^2/2,
+ * whose stochastic gradient is x - mean y plus noise that does not depend on x. */
+static inline dither_data *additive(int workers, int copies, const double *labels, int count)
+{
+    const int rows = workers * copies * count;
+    int64_t *start = calloc((size_t)rows + 1, sizeof *start);
+    int32_t *column = calloc((size_t)rows, sizeof *column);
+    double *value = calloc((size_t)rows, sizeof *value), *label = calloc((size_t)rows, sizeof *label);
+    dither_data *out;
+    for (int r = 0; r < rows; r++) start[r + 1] = r + 1, value[r] = 1, label[r] = labels[r % count];
+    if (dither_data_from_csr(rows, 1, start, column, value, label, &out, NULL) != DITHER_OK) fail_msg("additive");
+    free(start), free(column), free(value), free(label);
+    return out;
+}
+
 /* Every `step`-th row. */
 static inline dither_data *thin(const dither_data *data, int64_t step)
 {

@@ -32,6 +32,8 @@ void cli_report_print(const dither_result *result, const char *status)
         cli_format_quantity(result->received_bytes, "B", bytes);
         printf(" and received %s\n", bytes);
     }
+    if (result->delays)
+        printf("  delays       %.3g iterations in the mean, %" PRId64 " at most\n", result->delay_mean, result->delay_max);
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "%s\n", result->state_hash,
            result->reproducible ? "" : " (of these ranks only: float sums)");

@@ -59,6 +59,18 @@ static void write_constants(cli_json *json, const dither_result *result)
     cli_json_literal(json, "reproducible", result->reproducible ? "true" : "false");
 }
 
+/* How many gradients were late by 0, 1, ... iterations, as an array. */
+static void write_delays(cli_json *json, const dither_result *result)
+{
+    if (!result->delays) return;
+    cli_json_integer(json, "delay_max", result->delay_max);
+    cli_json_real(json, "delay_mean", result->delay_mean);
+    cli_json_literal(json, "delays", "[");
+    for (int64_t d = 0; d < result->delay_counts; d++)
+        fprintf(json->stream, "%s%" PRId64, d ? ", " : "", result->delays[d]);
+    fputc(']', json->stream);
+}
+
 /* The value of each of train's options: a number, a boolean, a string, or null when it is unset. */
 static void write_options(cli_json *json, const dither_options *options)
 {
@@ -86,6 +98,7 @@ void cli_summary_write(FILE *stream, const dither_result *result, const char *st
     write_point(&json, &result->last);
     write_run(&json, result);
     write_constants(&json, result);
+    write_delays(&json, result);
     cli_json_string(&json, "data", arguments->operand[0]);
     cli_json_string(&json, "version", dither_version());
     cli_json_string(&json, "command", arguments->typed);

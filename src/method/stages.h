@@ -4,6 +4,7 @@
 #define DITHER_STAGES_H
 
 #include "aggregate/aggregate.h"
+#include "delays.h"
 #include "rank.h"
 
 /* What a run has reached. */
@@ -16,6 +17,7 @@ struct dither_run {
     double gradients;   /* evaluations of single rows' gradients by all workers so far */
     double weights;     /* of the iterates in rank.k.average */
     const void *answer; /* real d, the device's: what the run returns and its trace is about: x, or an average */
+    dither_delays delays; /* of the gradients that were applied, where a method has delays */
     void *own;          /* of the method (its start, its close) */
 };
 
