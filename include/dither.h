@@ -271,6 +271,59 @@ typedef dither_status (*dither_collective_speed_seen)(void *user, const dither_c
 DITHER_API dither_status dither_bench_collective(dither_comm *comm, const dither_bench *bench, const char *aggregates,
                                                  dither_collective_speed_seen seen, void *user, dither_error *error);
 
+/* ---- what a network would add: predictions (docs/bench.md has the model) ---- */
+
+typedef enum dither_topology { DITHER_RING, DITHER_TREE, DITHER_DIRECT, DITHER_STAR } dither_topology;
+
+/* Every rank has one link, which carries `bandwidth` bytes a second in each direction at once; a message is `latency`
+ * seconds on its way before its first byte arrives. */
+typedef struct dither_network {
+    char name[48]; /* as it was given */
+    double bandwidth, latency;
+    dither_topology topology;
+} dither_network;
+/* "BANDWIDTH,LATENCY[,TOPOLOGY]", such as "100Mbit,1ms,ring" or "25GB/s,5us,tree", or "NAME[,TOPOLOGY]" with the name of
+ * a link of dither_network_at. Topologies: ring, tree, alltoall, server. */
+DITHER_API dither_status dither_network_parse(const char *text, dither_network *out, dither_error *error);
+/* Links with nominal values, from NVLink to a home's; NULL past the end. */
+DITHER_API const char *dither_network_at(size_t index, dither_network *out);
+DITHER_API const char *dither_topology_name(dither_topology topology);
+
+typedef enum dither_exchange_form {
+    DITHER_EXCHANGE_GATHER, /* `bytes` of all ranks together, all of them to all */
+    DITHER_EXCHANGE_SUM,    /* a vector of `bytes` on every rank, its sum to all */
+    DITHER_EXCHANGE_POINTS  /* `bytes` over the busiest rank's link, whatever the topology */
+} dither_exchange_form;
+
+/* What an aggregate asks of the network in an iteration. */
+typedef struct dither_exchange {
+    dither_exchange_form form;
+    double ranks, bytes;
+    int rounds; /* collective calls one after another: all but one of few bytes */
+} dither_exchange;
+/* Predicted. */
+DITHER_API double dither_network_seconds(const dither_network *network, const dither_exchange *exchange);
+
+/* One way to aggregate beside the sum of bfloat16, for n ranks with a worker each. */
+typedef struct dither_verdict {
+    const char *aggregate, *codec, *wire, *norm;
+    int64_t d, levels, block, workers;
+    double compute_seconds;    /* of a rank: its message, n messages decoded, the step; measured on one rank of n whose
+                                  communicator does nothing */
+    int extrapolated;          /* compute_seconds: in n, linearly from the two largest that were measured */
+    dither_exchange exchange;
+    double baseline_seconds;   /* the same of bf16 */
+    dither_exchange baseline;
+    double break_even;         /* bytes a second of a link below which it beats bf16, without latency and on a ring: 0 never,
+                                  infinity always */
+} dither_verdict;
+typedef dither_status (*dither_verdict_seen)(void *user, const dither_verdict *row);
+/* At d = begin_bytes / 4, for every n of the list `workers`, every aggregate and codec as in dither_bench_collective. */
+DITHER_API dither_status dither_bench_verdict(const dither_bench *bench, const char *aggregates, const char *workers,
+                                              dither_verdict_seen seen, void *user, dither_error *error);
+
+/* ---- an iteration ---- */
+
 /* Where the time of a method's iteration goes; seconds an iteration, mean over the ranks. */
 typedef struct dither_split {
     const char *method, *estimator, *codec, *wire, *aggregate, *comm, *device;
@@ -285,6 +338,7 @@ typedef struct dither_split {
     int every;          /* one iteration in so many is looked into */
     double wire_bytes;  /* of one worker in an iteration */
     double link_bytes;  /* as in dither_collective_speed */
+    dither_exchange exchange; /* with a rank for each worker */
 } dither_split;
 /* Set up the run that `options` describe, without a reference, and measure at most `pairs` (1 to 1000) pairs of segments of at
  * least a millisecond. Collective. */

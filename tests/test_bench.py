@@ -59,13 +59,13 @@ def ceil_log2(n):
 class Parts(Case):
     def test_help_and_names(self):
         text = self.ok("--help")
-        for part in ("codec", "collective", "iteration"):
+        for part in ("codec", "collective", "iteration", "verdict"):
             self.assertRegex(text, r"(?m)^  bench %s " % part)
             own = self.ok(part, "--help")
             self.assertIn("Usage: dither bench %s" % part, own)
             self.assertIn("Example:\n  dither bench %s" % part, own)
             self.assertLessEqual(max(map(len, own.splitlines())), 100)
-        self.refused(2, [], "codec, collective, iteration")
+        self.refused(2, [], "codec, collective, iteration, verdict")
         self.refused(2, ["speed"], "'speed'", "codec, collective")
         self.refused(2, ["codec", "file"], "'file'")
 
@@ -86,7 +86,14 @@ class Parts(Case):
                 (["collective", "--aggregate", "all2all"], "'all2all'", "allgather", "allreduce"),
                 (["collective", "--aggregate", "allreduce", "--codec", "natural"], "none of the codecs natural"),
                 (["collective", "--workers", "0"], "--workers", "1 to 65535"),
-                (["iteration"], "needs DATA"), (["iteration", "x", "--trace", "t.csv"], "no option --trace"),
+                (["verdict", "--network", "fast"], "'fast'", "100Mbit,1ms,ring", "nvlink"),
+                (["verdict", "--network", "100Mb,1ms"], "'100Mb'"), (["verdict", "--network", "0Gbit,1ms"], "'0Gbit'"),
+                (["verdict", "--network", "1Gbit,1m"], "'1m'"), (["verdict", "--network", "1Gbit,-1ms"], "'-1ms'"),
+                (["verdict", "--network", "1Gbit,1ms,mesh"], "'mesh'", "alltoall"),
+                (["verdict", "--network", "home,mesh"], "'mesh'"), (["verdict", "--network", "1Gbit,1ms,ring,2"], "ring,2"),
+                (["verdict", "--ranks", "1"], "workers", "2 to"), (["verdict", "--to-target", "0"], "--to-target"),
+                (["verdict", "--gradient", "-1"], "--gradient"),
+                (["iteration", "x", "--network", "fast"], "'fast'"), (["iteration"], "needs DATA"), (["iteration", "x", "--trace", "t.csv"], "no option --trace"),
                 (["iteration", "x", "-n", "0"], "--repeats")]:
             with self.subTest(words=words):
                 self.refused(2, words, *parts)
@@ -257,6 +264,100 @@ class Iteration(Case):
         row, phases = self.split("--method", "gd", "--workers", "2")
         self.assertEqual(row["wire_bytes"], 8 * 112)
         self.assertGreater(phases["refresh"], 0)
+
+
+def model(topology, exchange, bandwidth, latency):
+    """Seconds, from docs/bench.md."""
+    R, V, form = exchange["ranks"], exchange["bytes"], exchange["form"]
+    rounds = math.ceil(math.log2(R) - 1e-9)
+    gather = {"ring": lambda: (R - 1) * (latency + V / (R * bandwidth)),
+              "tree": lambda: rounds * latency + (R - 1) / R * V / bandwidth,
+              "alltoall": lambda: latency + (R - 1) / R * V / bandwidth,
+              "server": lambda: 2 * latency + (R - 1) * (V / R + V) / bandwidth}
+    total = {"ring": lambda: 2 * (R - 1) * (latency + V / (R * bandwidth)),
+             "tree": lambda: 2 * rounds * (latency + V / bandwidth),
+             "alltoall": lambda: 2 * (latency + (R - 1) / R * V / bandwidth),
+             "server": lambda: 2 * (latency + (R - 1) * V / bandwidth)}
+    more = {"ring": rounds, "tree": rounds, "alltoall": 1, "server": 2}[topology] * latency * (exchange["rounds"] - 1)
+    return {"gather": gather, "sum": total}[form][topology]() + more
+
+
+class Verdict(Case):
+    WORDS = ["verdict", "-b", "16K", "-n", "3", "-w", "0", "--levels", "1,7", "--aggregate", "allgather,allreduce"]
+
+    def test_predictions_by_hand(self):
+        """d = 4096, 1 MB/s, 1 ms: fp32 on a ring of 4 is 6 (1 ms + 4.096 ms), and so on."""
+        by_hand = {("ring", "fp32"): 6 * (1 + 4.096), ("ring", "bf16"): 6 * (1 + 2.048), ("ring", "identity"): 3 * (1 + 16.384),
+                   ("tree", "fp32"): 4 * (1 + 16.384), ("tree", "identity"): 2 + 3 * 16.384,
+                   ("alltoall", "fp32"): 2 * (1 + 12.288), ("alltoall", "identity"): 1 + 3 * 16.384,
+                   ("server", "fp32"): 2 * (1 + 3 * 16.384), ("server", "identity"): 2 + 3 * (16.384 + 4 * 16.384),
+                   ("ring", "dither 1"): 3 * (1 + 0.828), # sums of 0 .. 8: 20 digits of base 9 in 64 bits, so 205 words, and one scale
+                   ("ring", "lanes 1"): 2 + 6 * (1 + (205 * 8 + 4) / 4000)}
+        for topology in ("ring", "tree", "alltoall", "server"):
+            _, rows = self.rows(*self.WORDS, "--ranks", "4", "--network", "1MB/s,1ms," + topology, "--gradient", "0.5",
+                                "--to-target", "100")
+            for row in rows:
+                kind = (row["aggregate"] if row["aggregate"] in ("fp32", "bf16") else "identity" if row["codec"] == "identity"
+                        else "%s %d" % ("lanes" if row["aggregate"] == "allreduce" else "dither", row["levels"]))
+                [found] = row["predicted"]
+                self.assertEqual((found["bandwidth"], found["latency"], found["topology"]), (1e6, 1e-3, topology))
+                seconds = found["predicted_communicate_seconds"]
+                self.assertAlmostEqual(seconds, model(topology, row["exchange"], 1e6, 1e-3))
+                if (topology, kind) in by_hand:
+                    self.assertAlmostEqual(seconds, by_hand.pop((topology, kind)) / 1000)
+                self.assertAlmostEqual(found["predicted_iteration_seconds"], 0.5 + row["compute_seconds"] + seconds)
+                self.assertAlmostEqual(found["predicted_target_seconds"], 100 * found["predicted_iteration_seconds"])
+        self.assertEqual(by_hand, {})
+
+    def test_break_even(self):
+        _, rows = self.rows(*self.WORDS, "--ranks", "2,4,64,1024,1000000")
+        self.assertEqual({row["workers"] for row in rows}, {2, 4, 64, 1024, 1000000})
+        for row in rows:
+            self.assertEqual(row["compute_extrapolated"], row["workers"] > 64)
+            saved = model("ring", row["baseline_exchange"], 1, 0) - model("ring", row["exchange"], 1, 0)
+            costs = row["compute_seconds"] - row["baseline_compute_seconds"]
+            if saved <= 0: # as many bytes or more: never
+                self.assertEqual(row["break_even_bytes_per_second"], 0)
+            elif costs <= 0:
+                self.assertTrue(row["beats_baseline_at_any_speed"])
+            else:
+                self.assertAlmostEqual(row["break_even_bytes_per_second"] * costs / saved, 1)
+            if row["codec"] == "identity":
+                self.assertEqual(row["break_even_bytes_per_second"], 0)
+            if row["aggregate"] == "allgather" and row["workers"] >= 64: # n messages of 1.6 bits against 32 (n - 1)/n
+                self.assertEqual(row["break_even_bytes_per_second"], 0)
+            self.assertEqual(row["baseline_exchange"]["bytes"], 2 * 4096)
+
+    def test_text(self):
+        text = self.ok(*self.WORDS, "--ranks", "2,64,1024", "--network", "all")
+        self.assertIn("never", text)
+        self.assertIn("extrapolated", text)
+        self.assertEqual(len(re.findall(r"(?m)^PREDICTED seconds an iteration on", text)), 8)
+        for n in (2, 64, 1024):
+            self.assertRegex(text, r"(?m)^  n = %d: .*(beats the sum of bfloat16|compression never pays)" % n)
+
+    def test_units(self):
+        for text, bandwidth, latency in [("100Mbit,1ms", 12.5e6 * 1448 / 1538, 1e-3), ("8kbit/s,2us,tree", 1000 * 1448 / 1538, 2e-6),
+                                         ("1.5GB/s,0", 1.5e9, 0), ("nvlink", 450e9, 2e-6), ("home,server", 2.5e6 * 1448 / 1538, 0.02)]:
+            _, rows = self.rows("verdict", "-b", "256", "-n", "1", "-w", "0", "--ranks", "2", "--network", text)
+            self.assertAlmostEqual(rows[0]["predicted"][0]["bandwidth"] / bandwidth, 1)
+            self.assertAlmostEqual(rows[0]["predicted"][0]["latency"], latency)
+
+    def test_iteration(self):
+        lines, rows = self.rows("iteration", os.path.join(DATA, "mushrooms"), "--threads", "1", "-n", "5", "--workers", "6",
+                                "--network", "1MB/s,1ms", "--to-target", "50")
+        self.assertIn("PREDICTED", "\n".join(lines))
+        [row] = rows
+        phases = row["phase_seconds"]
+        self.assertEqual([found["ranks"] for found in row["predicted"]], [2, 4, 6])
+        for found in row["predicted"]:
+            R, message = found["ranks"], row["wire_bytes"]
+            seconds = (R - 1) * (1e-3 + 6 * message / R / 1e6)
+            self.assertAlmostEqual(found["predicted_communicate_seconds"], seconds)
+            here = (phases["gradient"] + phases["encode"] + phases["refresh"]) * math.ceil(6 / R) / 6
+            total = here + phases["decode_step"] + max(phases["other"], 0) + seconds
+            self.assertAlmostEqual(found["predicted_iteration_seconds"] / total, 1)
+            self.assertAlmostEqual(found["predicted_target_seconds"] / (50 * total), 1)
 
 
 if __name__ == "__main__":

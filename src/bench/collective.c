@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/bench.h"
+#include "bench/network.h"
 #include "bench/timing.h"
 #include "codecs.h"
 #include "data/data.h"
@@ -13,7 +13,7 @@
 
 typedef struct sweep {
     const dither_bench *bench;
-    dither_collective_speed_seen seen;
+    dither_collective_planned seen;
     void *user;
     dither_comm *comm;
     float *table;  /* of dither_bench_normal */
@@ -229,7 +229,7 @@ static dither_status measure(sweep *s, const setting *w, const dither_data *data
     TRY(count_bytes(&run, &row, error));
     TRY(take_times(s, &run, &row, error));
     s->rows++;
-    if (s->seen) TRY(s->seen(s->user, &row));
+    if (s->seen) TRY(s->seen(s->user, &row, &run.plan));
 out:
     free(x);
     dither_run_close(&run);
@@ -288,8 +288,8 @@ out:
     return status;
 }
 
-dither_status dither_bench_collective(dither_comm *comm, const dither_bench *bench, const char *aggregates,
-                                      dither_collective_speed_seen seen, void *user, dither_error *error)
+dither_status dither_bench_collective_planned(dither_comm *comm, const dither_bench *bench, const char *aggregates,
+                                              dither_collective_planned seen, void *user, dither_error *error)
 {
     dither_status status = DITHER_OK;
     dither_comm *own = NULL;
@@ -307,4 +307,24 @@ out:
     if (status != DITHER_OK && status != DITHER_USAGE && s.comm) s.comm->alone = 1;
     dither_comm_free(own, status);
     return status;
+}
+
+/* For those who don't look at the plan. */
+typedef struct public_seen {
+    dither_collective_speed_seen seen;
+    void *user;
+} public_seen;
+
+static dither_status show(void *user, const dither_collective_speed *row, const dither_plan *plan)
+{
+    const public_seen *p = user;
+    (void)plan;
+    return p->seen ? p->seen(p->user, row) : DITHER_OK;
+}
+
+dither_status dither_bench_collective(dither_comm *comm, const dither_bench *bench, const char *aggregates,
+                                      dither_collective_speed_seen seen, void *user, dither_error *error)
+{
+    public_seen p = {seen, user};
+    return dither_bench_collective_planned(comm, bench, aggregates, show, &p, error);
 }

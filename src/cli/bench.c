@@ -56,6 +56,44 @@ const char *cli_bench_show_size(int64_t bytes, char out[CLI_NUMBER_BYTES])
     return out;
 }
 
+const char *cli_bench_show_seconds(double seconds, char out[CLI_NUMBER_BYTES])
+{
+    static const char *const units[] = {"s", "ms", "us"};
+    int unit = 0;
+    if (!(seconds < 1000)) return cli_format_duration(seconds, out);
+    while (seconds < 0.9995 && unit < 2) seconds *= 1000, unit++;
+    snprintf(out, CLI_NUMBER_BYTES, "%.3g %s", seconds, units[unit]);
+    return out;
+}
+
+dither_status cli_bench_networks(const char *text, cli_networks *out, dither_error *error)
+{
+    enum { MOST = sizeof out->list / sizeof *out->list };
+    out->count = 0;
+    if (!*text) return DITHER_OK;
+    if (strcmp(text, "all") == 0) {
+        while (out->count < MOST && dither_network_at((size_t)out->count, &out->list[out->count])) out->count++;
+        return DITHER_OK;
+    }
+    out->count = 1;
+    return dither_network_parse(text, &out->list[0], error);
+}
+
+void cli_bench_print_network(const dither_network *network)
+{
+    char number[CLI_NUMBER_BYTES], latency[CLI_NUMBER_BYTES];
+    printf("%s (%.20s/s each way, %s, %s)", network->name, cli_format_quantity(8 * network->bandwidth, "bit", number),
+           cli_bench_show_seconds(network->latency, latency), dither_topology_name(network->topology));
+}
+
+void cli_bench_write_network(cli_json *json, const dither_network *network)
+{
+    cli_json_string(json, "network", network->name);
+    cli_json_real(json, "bandwidth", network->bandwidth);
+    cli_json_real(json, "latency", network->latency);
+    cli_json_string(json, "topology", dither_topology_name(network->topology));
+}
+
 static int has_flag(const cli_command *command, const char *name)
 {
     for (const cli_flag *flag = command->flags; flag && flag->name; flag++)
@@ -83,12 +121,12 @@ dither_status cli_bench_read(const cli_command *command, const cli_arguments *ar
                  {"block", &out->blocks}, {"device", &out->device}, {"precision", &out->precision}};
     dither_bench_defaults(out);
     if (has_flag(command, "begin")) {
-        const char *end = cli_flag_value(command, arguments, "end");
+        const char *end = cli_flag_value(command, arguments, "end"), *factor = cli_flag_value(command, arguments, "factor");
         TRY(cli_bench_size("begin", cli_flag_value(command, arguments, "begin"), &out->begin_bytes, error));
         if (*end) TRY(cli_bench_size("end", end, &out->end_bytes, error));
         else out->end_bytes = out->begin_bytes;
         if (out->end_bytes < out->begin_bytes) FAIL(DITHER_USAGE, "--end %s is less than --begin", end);
-        TRY(cli_bench_real("factor", cli_flag_value(command, arguments, "factor"), 1.0001, 1e9, &out->factor, error));
+        if (*factor) TRY(cli_bench_real("factor", factor, 1.0001, 1e9, &out->factor, error));
     }
     TRY(read_integer(command, arguments, "repeats", 1, 1000, &out->repeats, error));
     TRY(read_integer(command, arguments, "warmup", 0, 1000, &out->warmup, error));
@@ -135,7 +173,7 @@ out:
 
 void cli_bench_close(cli_bench_file *file) { cli_output_close(&file->output); }
 
-static const cli_command *const parts[] = {&cli_bench_codec, &cli_bench_collective, &cli_bench_iteration, NULL};
+static const cli_command *const parts[] = {&cli_bench_codec, &cli_bench_collective, &cli_bench_iteration, &cli_bench_verdict, NULL};
 
 const cli_command cli_bench = {
     .name = "bench",

@@ -5,7 +5,7 @@
 #include "cli.h"
 #include "json.h"
 
-extern const cli_command cli_bench_codec, cli_bench_collective, cli_bench_iteration;
+extern const cli_command cli_bench_codec, cli_bench_collective, cli_bench_iteration, cli_bench_verdict;
 
 /* Rows of cli_command.flags that several parts have. */
 #define CLI_BENCH_SIZES(begin, end) \
@@ -20,6 +20,11 @@ extern const cli_command cli_bench_codec, cli_bench_collective, cli_bench_iterat
     {'J', "json", "FILE", "", "write the rows as JSON (docs/bench.md)"}, \
     {0, "force", NULL, "", "write FILE even if it exists"}
 
+#define CLI_BENCH_NETWORK \
+    {0, "network", "NETWORK", "", "predict seconds on BANDWIDTH,LATENCY[,TOPOLOGY], such as 100Mbit,1ms,ring (or tree, " \
+     "alltoall, server); on a named link (docs/bench.md); or on all of those"}, \
+    {0, "to-target", "K", "", "iterations that a measured run took, to predict the time to its target"}
+
 /* The values of those rows that the command has, into `out`. */
 dither_status cli_bench_read(const cli_command *command, const cli_arguments *arguments, dither_bench *out,
                              dither_error *error);
@@ -29,6 +34,17 @@ dither_status cli_bench_integer(const char *what, const char *text, int64_t min,
                                 dither_error *error);
 dither_status cli_bench_real(const char *what, const char *text, double min, double max, double *out,
                              dither_error *error);
+/* What --network asks for. */
+typedef struct cli_networks {
+    dither_network list[16];
+    int count;
+} cli_networks;
+dither_status cli_bench_networks(const char *text, cli_networks *out, dither_error *error);
+/* "12.3 ms", "2 min 5 s" */
+const char *cli_bench_show_seconds(double seconds, char out[CLI_NUMBER_BYTES]);
+/* The network's line above a prediction: name, bandwidth, latency, topology. */
+void cli_bench_print_network(const dither_network *network);
+void cli_bench_write_network(cli_json *json, const dither_network *network);
 /* "64 K", for a table */
 const char *cli_bench_show_size(int64_t bytes, char out[CLI_NUMBER_BYTES]);
 

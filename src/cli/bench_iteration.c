@@ -54,7 +54,70 @@ static void print_split(const dither_split *s)
            s->iterations / 2, 100 * s->overhead);
 }
 
-static void write_split(cli_json *json, const dither_split *s)
+typedef struct work {
+    cli_networks networks;
+    double to_target; /* 0: not given */
+    cli_arguments *arguments;
+    cli_bench_file file;
+    dither_data *data;
+    int64_t pairs;
+} work;
+
+/* With the same n workers on `ranks` ranks: gradients, encoding and refreshes are of a rank's own workers; every rank
+ * decodes all messages. */
+static double predict(const dither_split *s, const dither_network *network, int ranks, double *communicate)
+{
+    dither_exchange e = s->exchange;
+    const double here = ceil((double)s->workers / s->ranks), there = ceil((double)s->workers / ranks);
+    e.ranks = ranks;
+    *communicate = dither_network_seconds(network, &e);
+    return (s->gradient + s->encode + s->refresh) * there / here + s->step + (s->other > 0 ? s->other : 0) + *communicate;
+}
+
+/* 2, 4, 8, ... and n ranks; 0 past the end */
+static int next_ranks(const dither_split *s, int ranks)
+{
+    if (ranks >= s->workers) return 0;
+    return 2 * ranks < s->workers ? 2 * ranks : s->workers;
+}
+
+static void print_predictions(const work *w, const dither_split *s)
+{
+    char cell[CLI_NUMBER_BYTES];
+    double communicate;
+    for (int k = 0; k < w->networks.count; k++) {
+        printf("  PREDICTED on ");
+        cli_bench_print_network(&w->networks.list[k]);
+        printf("\n    ranks   communicate     iteration%s\n", w->to_target > 0 ? "     to target" : "");
+        for (int ranks = next_ranks(s, 1); ranks; ranks = next_ranks(s, ranks)) {
+            const double seconds = predict(s, &w->networks.list[k], ranks, &communicate);
+            printf("    %5d %13s", ranks, cli_bench_show_seconds(communicate, cell));
+            printf(" %13s", cli_bench_show_seconds(seconds, cell));
+            if (w->to_target > 0) printf(" %13s", cli_bench_show_seconds(w->to_target * seconds, cell));
+            printf("\n");
+        }
+    }
+}
+
+static void write_predictions(const work *w, cli_json *json, const dither_split *s)
+{
+    double communicate;
+    cli_json_open_list(json, "predicted");
+    for (int k = 0; k < w->networks.count; k++)
+        for (int ranks = next_ranks(s, 1); ranks; ranks = next_ranks(s, ranks)) {
+            const double seconds = predict(s, &w->networks.list[k], ranks, &communicate);
+            cli_json_open(json, NULL);
+            cli_bench_write_network(json, &w->networks.list[k]);
+            cli_json_integer(json, "ranks", ranks);
+            cli_json_real(json, "predicted_communicate_seconds", communicate);
+            cli_json_real(json, "predicted_iteration_seconds", seconds);
+            if (w->to_target > 0) cli_json_real(json, "predicted_target_seconds", w->to_target * seconds);
+            cli_json_close(json);
+        }
+    cli_json_close_list(json);
+}
+
+static void write_split(const work *w, cli_json *json, const dither_split *s)
 {
     phase phases[PHASES];
     list_phases(s, phases);
@@ -80,21 +143,18 @@ static void write_split(cli_json *json, const dither_split *s)
     cli_json_real(json, "overhead", s->overhead);
     cli_json_real(json, "wire_bytes", s->wire_bytes);
     cli_json_real(json, "link_bytes", s->link_bytes);
+    write_predictions(w, json, s);
     cli_json_close(json);
 }
-
-typedef struct work {
-    cli_arguments *arguments;
-    cli_bench_file file;
-    dither_data *data;
-    int64_t pairs;
-} work;
 
 /* What comes before the measurements, on each rank for itself. */
 static dither_status prepare(work *w, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    const char *target = cli_flag_value(&cli_bench_iteration, w->arguments, "to-target");
     TRY(cli_bench_integer("repeats", cli_flag_value(&cli_bench_iteration, w->arguments, "repeats"), 1, 1000, &w->pairs, error));
+    TRY(cli_bench_networks(cli_flag_value(&cli_bench_iteration, w->arguments, "network"), &w->networks, error));
+    if (*target) TRY(cli_bench_real("to-target", target, 1, 1e15, &w->to_target, error));
     TRY(cli_bench_begin(&w->file, &cli_bench_iteration, w->arguments, error));
     TRY(dither_data_read(w->arguments->operand[0], w->arguments->options, &w->data, error));
 out:
@@ -105,7 +165,8 @@ static dither_status finish(work *w, const dither_split *split, dither_error *er
 {
     if (dither_comm_rank(w->arguments->comm) != 0) return DITHER_OK;
     print_split(split);
-    if (w->file.json.stream) write_split(&w->file.json, split);
+    print_predictions(w, split);
+    if (w->file.json.stream) write_split(w, &w->file.json, split);
     return cli_bench_end(&w->file, error);
 }
 
@@ -128,6 +189,7 @@ out:
 static const cli_flag flags[] = {
     {'n', "repeats", "N", "200", "pairs of segments of at least a millisecond, with and without looking into iterations: N of 1 to 1000, or as many as fit into 5 s, but at least 5"},
     CLI_BENCH_OUTPUT,
+    CLI_BENCH_NETWORK,
     {0},
 };
 
