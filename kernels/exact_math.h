@@ -54,7 +54,7 @@ HD double dk_exp(double x)
     return x != x ? x : (x < -708.39 ? 0.0 : y);
 }
 
-/* log(1 + y) for 0 <= y <= 1, relative error below 3 ulp: 2 artanh(y / (2 + y)), 18 terms (remainder 3e-18). */
+/* log(1 + y) for -0.3 <= y <= 1, relative error below 3 ulp: 2 artanh(y / (2 + y)), 18 terms (remainder 3e-18). */
 HD double dk_log1p(double y)
 {
     const double s = y / (2.0 + y), z = s * s;
@@ -76,6 +76,18 @@ HD double dk_log1p(double y)
     p = p * z + 1.0 / 5.0;
     p = p * z + 1.0 / 3.0;
     return 2.0 * s + 2.0 * s * (z * p);
+}
+
+/* log v for a finite normal v > 0: v = 2^k m with m in [sqrt(1/2), sqrt 2), absolute error below 1 ulp of the larger of
+ * |log v| and 1/4. */
+HD double dk_log(double v)
+{
+    dk_bits64 bits;
+    bits.f = v;
+    int64_t k = (int64_t)(bits.u >> 52) - 1023;
+    bits.u = (bits.u & 0x000FFFFFFFFFFFFFu) | (uint64_t)1023 << 52;
+    if (bits.f > 1.41421356237309504880) bits.f *= 0.5, k++;
+    return (double)k * 0x1.62e42fee00000p-1 + (dk_log1p(bits.f - 1.0) + (double)k * 0x1.a39ef35793c76p-33);
 }
 
 #endif

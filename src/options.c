@@ -208,6 +208,17 @@ dither_status dither_parse_average(const char *text, dither_average *average, do
     return DITHER_OK;
 }
 
+dither_status dither_parse_split(const char *text, int *rule, double *a, dither_error *error)
+{
+    static const char *const words[] = {"contiguous", "shuffled", "by-label", "dirichlet"};
+    static const int numbered[] = {0, 0, 0, 1};
+    *a = 0;
+    *rule = word_or_number(text, words, numbered, 4, 1e-6, 1e6, a);
+    if (*rule >= 0) return DITHER_OK;
+    return dither_fail(error, DITHER_USAGE,
+                       "--split: '%.80s' is not contiguous, shuffled, by-label, or dirichlet:A with A from 1e-6 to 1e6", text);
+}
+
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error)
 {
     int64_t number = 0;
@@ -327,6 +338,13 @@ static dither_status check_average(const char *text, dither_error *error)
     dither_average average;
     double value;
     return dither_parse_average(text, &average, &value, error);
+}
+
+static dither_status check_split(const char *text, dither_error *error)
+{
+    int rule;
+    double a;
+    return dither_parse_split(text, &rule, &a, error);
 }
 
 static dither_status check_trace_every(const char *text, dither_error *error)

@@ -100,6 +100,10 @@ typedef struct dither_delay {
 } dither_delay;
 dither_status dither_parse_delay(const char *text, dither_delay *out, dither_error *error);
 
+/* "contiguous", "shuffled", "by-label" or "dirichlet:A" -> DITHER_SPLIT_... and A, 0 without one. */
+enum dither_split_rule { DITHER_SPLIT_CONTIGUOUS, DITHER_SPLIT_SHUFFLED, DITHER_SPLIT_BY_LABEL, DITHER_SPLIT_DIRICHLET };
+dither_status dither_parse_split(const char *text, int *rule, double *a, dither_error *error);
+
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
 

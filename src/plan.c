@@ -2,7 +2,10 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include "data/shuffle.h"
+#include "data/split.h"
 #include "losses.h"
 #include "wire.h"
 
@@ -15,6 +18,10 @@ int dither_plan_rank_worker(const dither_plan *p, int ranks, int rank)
 {
     return (int)((int64_t)p->workers * rank / ranks);
 }
+
+const dither_data *dither_plan_data(const dither_plan *p) { return p->reordered ? p->reordered : p->problem.data; }
+
+const double *dither_plan_labels(const dither_plan *p) { return p->reordered ? p->reordered_y : p->problem.y; }
 
 /* v^-a for v >= 1, with the same bits on every machine */
 static double decay(double v, double a)
@@ -131,7 +138,7 @@ static dither_status worker_smoothness(dither_plan *p, dither_error *error)
     for (int i = 0; i < p->workers; i++) {
         const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
         double norm;
-        TRY(dither_gram_norm(p->problem.data, begin, end, &norm, error));
+        TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
         const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
         const double L = curvature[p->problem.loss] * norm * weight + p->problem.l2;
         if (L > p->L_worker) p->L_worker = L;
@@ -309,6 +316,25 @@ out:
     return status;
 }
 
+/* The optimum does not depend on the order of the rows: only what workers hold does. */
+static dither_status deal(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_options *o = p->options;
+    dither_row_split split = {.workers = p->workers, .seed = o->shuffle_set ? (uint64_t)o->shuffle : 0};
+    int64_t *order = NULL;
+    TRY(dither_parse_split(o->split, &split.rule, &split.a, error));
+    if (split.rule == DITHER_SPLIT_CONTIGUOUS) return DITHER_OK;
+    TRY_ALLOC(order, p->rows);
+    TRY_ALLOC(p->reordered_y, p->rows);
+    TRY(dither_split_order(p->problem.data, &split, order, error));
+    TRY(dither_data_reorder(p->problem.data, order, &p->reordered, error));
+    for (int64_t i = 0; i < p->rows; i++) p->reordered_y[i] = p->problem.y[order[i]];
+out:
+    free(order);
+    return status;
+}
+
 dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error)
 {
@@ -320,6 +346,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
     p.memory = p.method->memory && p.omega > 0;
     TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));
+    TRY(deal(&p, error));
     TRY(choose_stops(&p, error));
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_stepper(&p, error));
@@ -329,11 +356,14 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     *out = p;
     return DITHER_OK;
 out:
-    dither_problem_free(&p.problem);
+    dither_plan_free(&p);
     return status;
 }
 
 void dither_plan_free(dither_plan *plan)
 {
-    if (plan) dither_problem_free(&plan->problem);
+    if (!plan) return;
+    dither_problem_free(&plan->problem);
+    dither_data_free(plan->reordered);
+    free(plan->reordered_y);
 }

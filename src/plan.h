@@ -11,6 +11,8 @@
 struct dither_plan {
     const dither_options *options; /* not owned */
     dither_problem problem;
+    dither_data *reordered; /* the rows as --split deals them, and their labels; NULL: in the order of `problem` */
+    double *reordered_y;
     double label_values[2];
     int classes;
 
@@ -49,7 +51,11 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
                                dither_error *error);
 void dither_plan_free(dither_plan *plan);
 
-/* First row of worker i: floor(N i / n). */
+/* The rows in the order in which workers get them, and their labels as the loss takes them. */
+const dither_data *dither_plan_data(const dither_plan *plan);
+const double *dither_plan_labels(const dither_plan *plan);
+
+/* First of them of worker i: floor(N i / n). */
 int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
 
 /* First worker of rank r: floor(n r / R). */

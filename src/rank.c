@@ -146,7 +146,7 @@ static void transpose(const dither_data *data, int64_t row0, int64_t rows, int64
 
 static dither_status shard_make(shard *s, const dither_plan *p, int first, int count, dither_error *error)
 {
-    const dither_data *data = p->problem.data;
+    const dither_data *data = dither_plan_data(p);
     const int64_t row0 = dither_plan_worker_row(p, first), d = p->features;
     dither_status status = DITHER_OK;
     s->rows = dither_plan_worker_row(p, first + count) - row0;
@@ -209,7 +209,7 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
 {
     dk_rank *k = &r->k;
     const dk_device *v = &r->device;
-    const dither_data *data = p->problem.data;
+    const dither_data *data = dither_plan_data(p);
     const int64_t row0 = dither_plan_worker_row(p, k->first), first = data->row_start[row0], nz = s->nonzeros;
     const size_t real = k->single ? 4 : 8;
     dither_status status = DITHER_OK;
@@ -232,7 +232,7 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
     } copies[] = {{k->worker_row, s->worker_row, (size_t)(k->count + 1) * 8},
                   {k->row_start, s->row_start, (size_t)(s->rows + 1) * 8},
                   {k->column, data->column + first, (size_t)nz * 4},
-                  {k->label, p->problem.y + row0, (size_t)s->rows * 8},
+                  {k->label, dither_plan_labels(p) + row0, (size_t)s->rows * 8},
                   {k->weight, s->weight, (size_t)k->count * 8},
                   {k->col_start, s->col_start, (size_t)(k->count * (k->d + 1)) * 8},
                   {k->col_row, s->col_row, (size_t)nz * 4}};
@@ -273,7 +273,7 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
     *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
                    .first = first, .count = count, .batch = p->batch,
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
-                   .unit = all_ones(p->problem.data), .averaged = p->average != DITHER_AVERAGE_NONE,
+                   .unit = all_ones(dither_plan_data(p)), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
                    .stepper = p->stepper, .beta1 = p->options->momentum, .beta2 = p->options->beta2,

@@ -12,10 +12,9 @@ uint64_t dither_scale_down(uint64_t u, uint64_t m)
     return u1 * m1 + (middle >> 32) + ((u0 * m1 + (uint32_t)middle) >> 32);
 }
 
-/* order[i] is the present number of the row that comes i-th. */
-static void draw_order(int64_t *order, int64_t rows, uint64_t seed)
+void dither_shuffle_order(int64_t *order, int64_t rows, uint64_t seed, int64_t use)
 {
-    const uint64_t subsequence = dk_subsequence(0, DK_WORKER_ALL, DK_STREAM_INIT);
+    const uint64_t subsequence = dk_subsequence(use, DK_WORKER_ALL, DK_STREAM_INIT);
     for (int64_t i = 0; i < rows; i++) order[i] = i;
     for (int64_t t = 0; t + 1 < rows; t++) {
         const dk_words words = dk_philox(seed, subsequence, (uint64_t)t >> 1);
@@ -41,27 +40,38 @@ static void copy_in_order(const struct dither_data *from, const int64_t *order, 
     }
 }
 
+dither_status dither_data_reorder(const struct dither_data *data, const int64_t *order, struct dither_data **out,
+                                  dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    struct dither_data *copy = NULL;
+    *out = NULL;
+    TRY_ALLOC(copy, 1);
+    copy->rows = data->rows, copy->features = data->features, copy->nonzeros = data->nonzeros;
+    TRY_ALLOC(copy->row_start, data->rows + 1);
+    TRY_ALLOC(copy->column, data->nonzeros);
+    TRY_ALLOC(copy->value, data->nonzeros);
+    TRY_ALLOC(copy->label, data->rows);
+    copy_in_order(data, order, copy);
+    *out = copy, copy = NULL;
+out:
+    dither_data_free(copy);
+    return status;
+}
+
 dither_status dither_data_shuffle(struct dither_data *data, uint64_t seed, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    struct dither_data shuffled = *data, unused = {0};
-    shuffled.row_start = NULL, shuffled.column = NULL, shuffled.value = NULL, shuffled.label = NULL;
+    struct dither_data *shuffled = NULL, before;
     int64_t *order = NULL;
     TRY_ALLOC(order, data->rows);
-    TRY_ALLOC(shuffled.row_start, data->rows + 1);
-    TRY_ALLOC(shuffled.column, data->nonzeros);
-    TRY_ALLOC(shuffled.value, data->nonzeros);
-    TRY_ALLOC(shuffled.label, data->rows);
-    draw_order(order, data->rows, seed);
-    copy_in_order(data, order, &shuffled);
-    unused = *data;
-    *data = shuffled;
-    shuffled = unused;
+    dither_shuffle_order(order, data->rows, seed, 0);
+    TRY(dither_data_reorder(data, order, &shuffled, error));
+    before = *data;
+    *data = *shuffled;
+    *shuffled = before;
 out:
     free(order);
-    free(shuffled.row_start);
-    free(shuffled.column);
-    free(shuffled.value);
-    free(shuffled.label);
+    dither_data_free(shuffled);
     return status;
 }

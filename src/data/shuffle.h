@@ -12,6 +12,14 @@
  * DK_WORKER_ALL, DK_STREAM_INIT). The bias of j is less than rows / 2^64. */
 dither_status dither_data_shuffle(struct dither_data *data, uint64_t seed, dither_error *error);
 
+/* The order by itself: order[i] is the present number of the row that comes i-th. `use` tells the random numbers of one
+ * use from those of others: iteration of the subsequence, 0 above. */
+void dither_shuffle_order(int64_t *order, int64_t rows, uint64_t seed, int64_t use);
+
+/* *out: a copy of the rows in that order, without a hash. */
+dither_status dither_data_reorder(const struct dither_data *data, const int64_t *order, struct dither_data **out,
+                                  dither_error *error);
+
 /* floor(u m / 2^64), without a 128-bit type; m < 2^63 */
 uint64_t dither_scale_down(uint64_t u, uint64_t m);
 
