@@ -88,15 +88,26 @@ static int default_codec(const dither_plan *p)
     return kind && kind->plain ? DK_CODEC_identity : p->method->codec;
 }
 
+/* p and s of dithering */
+static void choose_levels(dither_plan *p)
+{
+    const dither_options *o = p->options;
+    const int64_t length = p->block > 0 && p->block < p->features ? p->block : p->features;
+    int64_t root = 1;
+    while (root * root < length && root < 32767) root++;
+    const int euclidean = p->method->euclidean && p->codec.kind == DK_CODEC_dither;
+    p->codec.norm = !strcmp(o->norm, "auto") ? 2 * euclidean : (!strcmp(o->norm, "inf") ? 0 : (o->norm[0] == '1' ? 1 : 2));
+    p->codec.levels = (int32_t)(o->levels_set ? o->levels : (euclidean ? root : 1));
+}
+
 static dither_status choose_codec(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
     const int real_bytes = p->single ? 4 : 8;
     dither_status status = DITHER_OK;
     p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : default_codec(p);
-    p->codec.norm = !strcmp(o->norm, "inf") ? 0 : (o->norm[0] == '1' ? 1 : 2);
-    p->codec.levels = (int32_t)o->levels;
     p->block = o->block;
+    choose_levels(p);
     p->codec.keep = o->keep_set ? o->keep : (p->features >= 10 ? p->features / 10 : 1);
     const char *name = dither_codecs[p->codec.kind].name;
     if (p->codec.keep > p->features)
@@ -111,7 +122,7 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
              p->method->name, name, p->codec.clip);
     if (p->codec.kind == DK_CODEC_ternary) p->codec.levels = 1, p->codec.norm = 0;
     if (p->codec.kind == DK_CODEC_kbit) p->codec.levels = 1 << (o->bits_set ? o->bits : 1);
-    if (p->codec.kind == DK_CODEC_natural_dither && o->levels > DK_NATURAL_LEVELS)
+    if (p->codec.kind == DK_CODEC_natural_dither && p->codec.levels > DK_NATURAL_LEVELS)
         FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",
              (long long)o->levels, DK_NATURAL_LEVELS);
     const int shortest = !strcmp(o->wire, "shortest");
@@ -173,6 +184,9 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
         p->gamma = (p->method->practical ? p->method->practical : dither_gamma_practical)(&facts);
         break;
     }
+    const double theorem = rule == DITHER_GAMMA_THEORY && p->method->epoch ? p->method->epoch(&facts) : INFINITY;
+    p->epoch_length = (int64_t)ceil(theorem < 1e12 ? theorem : 2 * facts.m / facts.b);
+    if (o->epoch_length_set) p->epoch_length = o->epoch_length;
     if (rule == DITHER_GAMMA_THEORY && p->stepper == DK_STEPPER_ADAM)
         FAIL(DITHER_USAGE, "--stepper adam: no theorem gives a step; give --gamma X, or none for Adam's own, 0.001");
     if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
@@ -308,6 +322,8 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     if (o->batch > (p->rows + p->workers - 1) / p->workers)
         FAIL(DITHER_USAGE, "--batch %lld: a worker has only %lld rows", (long long)o->batch,
              (long long)((p->rows + p->workers - 1) / p->workers));
+    if (o->epoch_length_set && p->estimator != DITHER_SVRG)
+        FAIL(DITHER_USAGE, "--epoch-length is of --estimator svrg, not of %s", dither_estimators[p->estimator].name);
     /* probability batch / m, m = ceil(N / n): one coin for all workers */
     const double m = (double)((p->rows + p->workers - 1) / p->workers);
     p->coin = p->estimator == DITHER_LSVRG ? (uint64_t)(p->batch / m * 4294967296.0) : 0;

@@ -125,7 +125,7 @@ class Help(Case):
 
     def test_defaults_ranges_and_choices(self):
         flat = " ".join(self.ok("train", "--help").split())
-        for part in ("--levels S", "1 to 32767; default 1", "--norm 1|2|inf", "default inf", "vr-diana",
+        for part in ("--levels S", "1 to 32767", "--norm auto|1|2|inf", "default auto", "vr-diana",
                      "--gamma X|theory|practical|xC", "default practical", "greater than 0", "box:A,B"):
             self.assertIn(part, flat)
 
@@ -227,7 +227,7 @@ class Usage(Case):
                 ("levels", "0", "1 to 32767"), ("levels", "1.5", "whole number"), ("levels", "1e3", "whole number"),
                 ("norm", "3", "1, 2, inf"), ("loss", "hinge", "least-squares", "logistic", "smooth-hinge"),
                 ("method", "adam", "vr-diana", "qsgd"), ("codec", "zip", "dither", "randk", "natural", "identity"),
-                ("wire", "json", "base3", "fixed", "float"), ("estimator", "svrg", "lsvrg", "saga"),
+                ("wire", "json", "base3", "fixed", "float"), ("estimator", "sarah", "lsvrg", "saga"),
                 ("l2", "-1", "at least 0"), ("l2", "nan", "not a number"), ("l2", "1e999", "range"),
                 ("target-gap", "0", "greater than 0"), ("gamma", "fast", "theory", "practical", "xC"),
                 ("gamma", "x0", "xC"), ("alpha", "-1", "theory"), ("prox", "l3:1", "elastic:X,Y"),

@@ -133,7 +133,7 @@ class SameBits(Case):
             self.check_same([2 + i % 3], self.small, "--prox", prox, "--workers", "5", "--iterations", "60")
 
     def test_estimators(self):
-        for i, estimator in enumerate("full sgd lsvrg saga".split()):
+        for i, estimator in enumerate("full sgd svrg lsvrg saga".split()):
             self.check_same([2 + i % 3], self.small, "--estimator", estimator, "--batch", "3", "--workers", "4",
                             "--iterations", "60")
 
@@ -148,6 +148,15 @@ class SameBits(Case):
         for i, words in enumerate((["--delay", "fixed:5"], ["--delay", "uniform:5", "--delay-adaptive", "--codec", "dither"],
                                    ["--delay", "straggler:7,0.2", "--estimator", "full"])):
             self.check_same([2 + i], self.small, "--method", "delayed-sgd", "--workers", "6", "--iterations", "40", *words)
+
+    def test_own_methods(self):
+        """QSVRG's full gradient crosses apart from the messages; Adam's state is everybody's."""
+        self.check_same([2, 4], self.small, "--method", "qsvrg", "--epoch-length", "7", "--workers", "5", "--iterations", "40")
+        self.check_same([3], self.small, "--method", "qsvrg", "--wire", "elias-omega", "--precision", "f32", "--epoch-length",
+                        "9", "--epoch-end", "mean", "--workers", "4", "--iterations", "40")
+        self.check_same([3], self.small, "--method", "terngrad", "--stepper", "adam", "--workers", "4", "--iterations", "40")
+        self.check_same([2], self.small, "--method", "terngrad", "--aggregate", "allreduce", "--average", "poly:2",
+                        "--workers", "4", "--iterations", "40")
 
     def test_mushrooms(self):
         self.check_same([1, 2, 3, 4], MUSHROOMS, "--l2", "6e-4", "--iterations", "2000", "--workers", "12")

@@ -112,7 +112,7 @@ static void test_unset(void **state)
     assert_false(options->keep_set);
     assert_string_equal(dither_options_get(options, "keep"), "");
     dither_options_free(options);
-    expect_refused("levels", "", "levels whole 1 32767"); /* it has a default: there is no unset */
+    expect_refused("batch", "", "batch whole 1"); /* it has a default: there is no unset */
     expect_refused("gamma", "", "gamma theory practical");
 }
 

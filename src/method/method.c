@@ -9,6 +9,8 @@ static const dither_method *const methods[] = {DITHER_METHODS(X)};
 const dither_estimator_info dither_estimators[DITHER_ESTIMATOR_COUNT] = {
     [DITHER_FULL] = {"full", "the gradient of all the worker's rows", ""},
     [DITHER_SGD] = {"sgd", "the gradient of a drawn batch", "Robbins and Monro, 1951"},
+    [DITHER_SVRG] = {"svrg", "SVRG: a snapshot, renewed after every --epoch-length iterations",
+                     "Johnson and Zhang, 2013"},
     [DITHER_LSVRG] = {"lsvrg", "loopless SVRG: a snapshot, renewed when a coin that all workers share falls",
                       "Hofmann et al., 2015; Kovalev, Horvath and Richtarik, 2020, arXiv:1901.08689"},
     [DITHER_SAGA] = {"saga", "a table with the last slope of every row", "Defazio, Bach and Lacoste-Julien, 2014"},

@@ -8,7 +8,7 @@
 #include "kernels.h"
 #include "options.h"
 
-enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
+enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_SVRG, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
 
 typedef struct dither_estimator_info {
     const char *name, *summary, *source;
@@ -36,12 +36,14 @@ typedef struct dither_method {
     int estimator; /* unless told otherwise */
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
+    int euclidean; /* --norm 2 and ceil(sqrt(length of a block)) levels, unless told otherwise; else inf and 1 */
     double clip;   /* of --codec ternary, unless told otherwise */
     int biased;    /* may be run with a codec for which E Q(x) is not x */
     dither_average average; /* what the theorem is about, unless told otherwise */
     const char *options;                            /* those that only some methods take and this one does: "a b c" */
     double (*theory)(const dither_facts *facts);    /* gamma */
     double (*practical)(const dither_facts *facts); /* NULL: dither_gamma_practical */
+    double (*epoch)(const dither_facts *facts);     /* iterations of an epoch that belong to `theory`; NULL: 2 m / b */
     /* refuses what makes no sense and sets what the method's steps depend on; NULL: nothing to do */
     dither_status (*plan)(dither_plan *plan, int ranks, dither_error *error);
     dither_status (*start)(dither_run *run, dither_error *error);   /* NULL: dither_start */

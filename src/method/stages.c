@@ -59,6 +59,7 @@ dither_status dither_stage_renew(dither_run *run, dither_error *error)
     const dither_plan *p = &run->plan;
     const int64_t k = run->iteration, m = (p->rows + p->workers - 1) / p->workers;
     /* at x^k, before the step: host and device compute the same coin */
+    if (p->estimator == DITHER_SVRG && (k + 1) % p->epoch_length == 0) return dither_stage_refresh(run, 0, error);
     if (p->estimator == DITHER_LSVRG && dk_coin(p->seed, k, p->coin)) return dither_stage_refresh(run, 0, error);
     /* SAGA's mu_i collects rounding errors with each row: once a pass */
     if (p->estimator == DITHER_SAGA && (k + 1) % (m / p->batch + 1) == 0) return dither_stage_refresh(run, 1, error);
@@ -90,7 +91,8 @@ dither_status dither_stage_average(dither_run *run, dither_error *error)
 
 dither_status dither_start(dither_run *run, dither_error *error)
 {
-    const int table = run->plan.estimator == DITHER_LSVRG || run->plan.estimator == DITHER_SAGA;
+    const int estimator = run->plan.estimator;
+    const int table = estimator == DITHER_SVRG || estimator == DITHER_LSVRG || estimator == DITHER_SAGA;
     return table ? dither_stage_refresh(run, 0, error) : DITHER_OK;
 }
 

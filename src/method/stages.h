@@ -32,7 +32,7 @@ dk_round dither_stage_round(const dither_run *run);
 /* Tables := slopes at x (unless keep_table), mu_i := the mean of the table's gradients. */
 dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error *error);
 
-/* L-SVRG: the snapshot is renewed at x^k when the coin falls; SAGA: mu_i is summed anew now and then. */
+/* L-SVRG: the snapshot is renewed at x^k when the coin falls, SVRG: after an epoch's iterations; SAGA: mu_i is summed anew now and then. */
 dither_status dither_stage_renew(dither_run *run, dither_error *error);
 
 /* Gradients as `gradient` says (DK_GRADIENT_...), messages, and what the step needs of them to all ranks: the
@@ -45,7 +45,7 @@ dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_e
 /* The iterate x_k, k = run->iteration, enters the average, if there is one. Part of the loop, for every method. */
 dither_status dither_stage_average(dither_run *run, dither_error *error);
 
-/* Before the first iteration: the tables of L-SVRG and SAGA at x^0. */
+/* Before the first iteration: the tables of SVRG, L-SVRG and SAGA at x^0. */
 dither_status dither_start(dither_run *run, dither_error *error);
 
 /* One iteration of Algorithm 1 of Horvath et al., 2019, and of every method that is a setting of it. */
