@@ -28,7 +28,7 @@ COLUMNS = "iteration,epochs,uplink_bits,wire_bytes,seconds,loss,gap,dist2,grad_n
 KEYS = COLUMNS + ("method estimator codec wire rows features workers iterations f fstar certificate gamma alpha omega "
                   "L_max L mu state_hash device status stop version command options").split()
 NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*; the CPU does the work[^\n]*\n")  # without a GPU, once
-COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": "", "ablate": "a", "plot": "l"}
+COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": "", "ablate": "a", "plot": "l", "report": "r"}
 
 
 def option_table():

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static dither_status read_text(const char *path, char **out, size_t *out_n, dither_error *error)
+dither_status cli_text_read(const char *path, char **out, size_t *out_n, dither_error *error)
 {
     dither_status status = DITHER_OK;
     FILE *stream = fopen(path, "re");
@@ -84,7 +84,7 @@ dither_status cli_csv_read(const char *path, cli_csv *out, dither_error *error)
     int64_t most = 1;
     *out = (cli_csv){.path = strdup(path)};
     if (!out->path) FAIL(DITHER_INTERNAL, "out of memory");
-    TRY(read_text(path, &out->text, &text_n, error));
+    TRY(cli_text_read(path, &out->text, &text_n, error));
     if (memchr(out->text, '\0', text_n)) FAIL(DITHER_BAD_DATA, "%s: not a text file", path);
     while (text_n && out->text[text_n - 1] != '\n') text_n--;
     out->text[text_n] = '\0';

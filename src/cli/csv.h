@@ -15,6 +15,9 @@ typedef struct cli_csv {
     int64_t whole_bytes; /* of the file up to the end of its last line that ends: what follows was cut off */
 } cli_csv;
 
+/* A whole file, with a NUL after it; freed by the caller. */
+dither_status cli_text_read(const char *path, char **out, size_t *out_bytes, dither_error *error);
+
 /* DITHER_IO when it can't be read, DITHER_BAD_DATA with the line when a line has more or fewer cells than the header.
  * A last line without an end is left out. Free in every case. */
 dither_status cli_csv_read(const char *path, cli_csv *out, dither_error *error);

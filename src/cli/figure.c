@@ -260,6 +260,27 @@ static int spreads(const cli_figure *f)
     return least > 0 && f->x_most > 30 * least;
 }
 
+static void find_heights(cli_figure *f)
+{
+    double begins = -INFINITY;
+    f->y_least = INFINITY, f->y_most = -INFINITY;
+    for (int i = 0; i < f->curve_n; i++) {
+        const cli_curve *c = &f->curve[i];
+        begins = fmax(begins, c->y[0]);
+        for (int k = 0; k < c->n; k++) f->y_least = fmin(f->y_least, c->low[k]), f->y_most = fmax(f->y_most, c->high[k]);
+    }
+    f->y_most = fmin(f->y_most, begins > 0 ? 100 * begins : begins + 100);
+    f->y_most = fmax(f->y_most, f->y_least);
+}
+
+static void find_left(cli_figure *f)
+{
+    f->x_least = f->x_most;
+    for (int i = 0; i < f->curve_n; i++)
+        for (int k = 0; k < f->curve[i].n; k++)
+            if (!f->log_x || f->curve[i].x[k] > 0) f->x_least = fmin(f->x_least, f->curve[i].x[k]);
+}
+
 dither_status cli_figure_read(char *const *runs, int run_n, const char *x, const char *y, const char *scales,
                               cli_figure *out, dither_error *error)
 {
@@ -276,8 +297,10 @@ dither_status cli_figure_read(char *const *runs, int run_n, const char *x, const
     }
     if (out->curve_n == 0) FAIL(DITHER_BAD_DATA, "%s: every run was refused: there is nothing to draw", runs[0]);
     for (int i = 0; i < out->curve_n; i++) out->x_most = fmax(out->x_most, out->curve[i].x[out->curve[i].n - 1]);
+    find_heights(out);
     out->log_x = automatic ? spreads(out) : strchr(scales, 'x') != NULL;
     if (out->log_x && !(out->x_most > 0)) FAIL(DITHER_BAD_DATA, "no '%s' above 0 for a logarithmic axis; try --log y", x);
+    find_left(out);
 out:
     return status;
 }

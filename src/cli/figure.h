@@ -18,7 +18,8 @@ typedef struct cli_figure {
     int log_x, log_y;
     cli_curve *curve;
     int curve_n;
-    double x_most; /* the largest x of all curves */
+    double x_least, x_most; /* of all points; x_least above 0 when log_x */
+    double y_least, y_most; /* of all points, but not far above where the curves begin: one diverges to 1e300 */
 } cli_figure;
 
 /* `scales`: "auto", "none", "x", "y" or "xy" say which axes are logarithmic. auto: y but for the loss, and x when the

@@ -39,6 +39,8 @@ static void write_axes(FILE *script, const cli_figure *f, const char *title)
             strcmp(f->x_name, "bits") == 0 || strcmp(f->x_name, "iterations") == 0 ? "%.0s%c" : "%g");
     if (f->log_x) fprintf(script, "set logscale x\n");
     else fprintf(script, "set xrange [0:*]\n");
+    if (f->log_y) fprintf(script, "set yrange [*:%g]\n", pow(10, ceil(log10(f->y_most))));
+    else if (f->y_most > f->y_least) fprintf(script, "set yrange [*:%g]\n", f->y_most);
     if (f->log_y) fprintf(script, "set logscale y\nset format y '10^{%%T}'\n");
     fprintf(script, "set border 3 lc rgb '#606060'\nset tics nomirror textcolor rgb '#202020'\n"
                     "set grid ytics lt 1 lw 1 lc rgb '#DDDDDD'\n"

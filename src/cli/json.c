@@ -5,8 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Bytes of the well-formed UTF-8 sequence at `p` (no overlong forms, no surrogates, at most U+10FFFF), or 0. */
-static int utf8_length(const unsigned char *p)
+int cli_utf8_length(const unsigned char *p)
 {
     if (p[0] < 0x80) return 1;
     if (p[0] < 0xC2 || p[0] > 0xF4) return 0;
@@ -22,7 +21,7 @@ static void put_string(FILE *stream, const char *text)
 {
     fputc('"', stream);
     for (const unsigned char *p = (const unsigned char *)text; *p;) {
-        const int length = utf8_length(p);
+        const int length = cli_utf8_length(p);
         if (length == 0) fputs("\\ufffd", stream);
         else if (*p == '"' || *p == '\\') fprintf(stream, "\\%c", *p);
         else if (*p == '\n') fputs("\\n", stream);

@@ -25,4 +25,7 @@ void cli_json_integer(cli_json *json, const char *key, int64_t value);
 /* `text` is JSON already: a number, true, null */
 void cli_json_literal(cli_json *json, const char *key, const char *text);
 
+/* Bytes of the well-formed UTF-8 sequence at `p` (no overlong forms, no surrogates, at most U+10FFFF), or 0. */
+int cli_utf8_length(const unsigned char *p);
+
 #endif
