@@ -126,7 +126,7 @@ typedef struct dither_point {
     double epochs;      /* gradient evaluations of all workers, snapshot refreshes included, over N */
     double uplink_bits; /* a worker's messages as coded: payload, norms and headers */
     double wire_bytes;  /* the same messages as a worker on a rank of its own hands them to the communicator: padding
-                           included, the same for any number of ranks */
+                           included, and its share of a way back; the same for any number of ranks */
     double seconds;     /* since the first iteration, evaluations for the trace left out */
     double loss;        /* P(x) = f(x) + R(x) */
     double gap;         /* P(x) - P(x*), computed without cancellation */
@@ -143,6 +143,11 @@ typedef struct dither_result {
     const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
     const char *comm, *aggregate; /* "local", "mpi", "threads", ...; "allgather", "allreduce", ... */
+    double link_bytes;       /* that the busiest rank sends or receives in an iteration, whichever is more, where rings are
+                                used: what --aggregate auto compares (with one rank: for a rank a worker) */
+    char aggregate_why[192]; /* auto: the aggregates that were compared, each with its link_bytes; otherwise "" */
+    const char *downlink;    /* the direction's way back to the ranks: "exact", "dither", or "" where there is none */
+    double downlink_omega;   /* variance bound of that; 0 when it is exact */
     int64_t rows, features, workers, ranks, iterations;
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
@@ -260,7 +265,7 @@ typedef struct dither_collective_speed {
     double wire_bytes;   /* that one worker hands over if it has a rank of its own */
     double link_bytes;   /* in one direction over the busiest rank's link, in the algorithm with the fewest; 0 with one rank */
     double error;        /* ||mean of Q(g_i) - mean of g_i||^2 / (mean of ||g_i||^2), g_i independent normal vectors */
-    double bound;        /* its expectation is at most this: omega / n */
+    double bound;        /* its expectation is at most this: omega / n, and more with a quantized way back */
     int64_t wrong;       /* coordinates that are not the exact mean of vectors that the codec can carry exactly; -1: no
                             such vectors for this codec, or not checked */
 } dither_collective_speed;

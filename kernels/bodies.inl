@@ -8,3 +8,4 @@
 #include "stepper.inl"
 #include "step.inl"
 #include "local.inl"
+#include "downlink.inl"

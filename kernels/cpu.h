@@ -23,6 +23,7 @@ typedef struct dk_cpu_kernels {
     int (*refresh)(void *, const dk_rank *, void *, void *, int);
     int (*step)(void *, const dk_rank *, const dk_round *);
     int (*evaluate)(void *, const dk_rank *);
+    int (*requantize)(void *, const dk_rank *, const dk_rank *, const dk_round *, int64_t, int64_t);
     int (*blend)(void *, const dk_rank *, void *, const void *, int64_t, double);
     int (*local)(void *, const dk_rank *, const dk_local *);
 } dk_cpu_kernels;

@@ -104,7 +104,7 @@ BODY void FN(encode_scales)(const dk_rank *k, const dk_tile *t, int m, const flo
 
 BODY void FN(encode_random)(const dk_rank *k, const dk_round *r, int w, const dk_tile *t, uint32_t *random)
 {
-    const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_UPLINK);
+    const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), (uint32_t)k->stream);
     const uint64_t first = (uint64_t)t->lo >> 2;
     dk_philox_fill(k->seed, sub, first, (int)(((uint64_t)(t->lo + t->n + 3) >> 2) - first), random);
 }

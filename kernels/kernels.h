@@ -111,6 +111,7 @@ typedef struct dk_rank {
     int32_t saga;     /* drawn rows enter the table at once */
     int32_t memory;   /* workers keep h_i */
     int32_t averaged; /* a weighted mean of the iterates is kept */
+    int32_t stream;   /* of the random words that round messages: DK_STREAM_UPLINK, DK_STREAM_DOWNLINK */
     int32_t unit;     /* every value is 1, so neither `value` nor `col_value` is stored: they are NULL */
     int64_t d, stride, rows;
     uint64_t seed;
@@ -219,6 +220,11 @@ typedef struct dk_device {
     /* decode all messages in worker order, update h_mean and x */
     int (*step)(void *context, const dk_rank *rank, const dk_round *round);
     int (*evaluate)(void *context, const dk_rank *rank);
+    /* for the tiles begin .. end - 1: decode all messages in worker order, update h_mean there, and put the direction
+     * h + mean into back->gradient; then encode that as the message of `back`, a view of the rank with one worker whose
+     * memory is not changed. Both layouts have the same tiles; a block of several tiles is in the range or not. */
+    int (*requantize)(void *context, const dk_rank *rank, const dk_rank *back, const dk_round *round, int64_t begin,
+                      int64_t end);
     /* to += weight (from - to) for `count` reals; exactly `from` with weight 1 */
     int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight);
     /* steps of every worker on an iterate of its own */

@@ -133,6 +133,13 @@ static int evaluate(void *context, const dk_rank *k)
     return 0;
 }
 
+static int requantize(void *context, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin, int64_t end)
+{
+    const dk_cpu *cpu = context;
+    k->single ? requantize_f32(cpu, k, back, r, begin, end) : requantize_f64(cpu, k, back, r, begin, end);
+    return 0;
+}
+
 static int blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
 {
     const dk_cpu *cpu = context;
@@ -148,4 +155,5 @@ static int local(void *context, const dk_rank *k, const dk_local *l)
 }
 
 const dk_cpu_kernels JOIN(dk_cpu_kernels, DK_ISA) = {.work = work, .refresh = refresh, .step = step,
-                                                     .evaluate = evaluate, .blend = blend, .local = local};
+                                                     .evaluate = evaluate, .requantize = requantize, .blend = blend,
+                                                     .local = local};

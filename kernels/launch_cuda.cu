@@ -175,6 +175,12 @@ static int cuda_elapsed(void *context, int from, int to, double *seconds)
     return (int)e;
 }
 
+static int cuda_requantize(void *context, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin, int64_t end)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? requantize_f32(s, k, back, r, begin, end) : requantize_f64(s, k, back, r, begin, end));
+}
+
 static const char *cuda_explain(void *context, int code)
 {
     (void)context;
@@ -222,7 +228,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.alloc = cuda_alloc, device.release = cuda_release;
     device.upload = cuda_upload, device.download = cuda_download, device.copy = cuda_copy;
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
-    device.blend = cuda_blend, device.local = cuda_local;
+    device.requantize = cuda_requantize, device.blend = cuda_blend, device.local = cuda_local;
     device.explain = cuda_explain, device.close = cuda_close;
     device.mark = cuda_mark, device.elapsed = cuda_elapsed;
     *out = device;

@@ -6,6 +6,7 @@ typedef struct FN(job) {
     const dk_round *r;
     int stages;
     int64_t tiles;
+    int64_t first; /* of a range that does not begin at 0 */
     REAL *table, *out;
 } FN(job);
 
@@ -212,6 +213,45 @@ static void FN(local)(const dk_cpu *cpu, const dk_rank *k, const dk_local *l)
 {
     const FN(local_job) job = {.k = k, .l = l};
     dk_cpu_share(cpu, k->count * (k->d + 32 * (int64_t)k->batch) * (l->steps + 1), k->count, FN(local_range), &job);
+}
+
+static void FN(direction_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t e = j->first + begin; e < j->first + end; e++) FN(direction_tile)(j->k, j->r, e, j->out);
+}
+
+static void FN(back_statistic_range)(const void *job, int64_t begin, int64_t end)
+{
+    const int64_t first = ((const FN(job) *)job)->first;
+    FN(statistic_range)(job, first + begin, first + end);
+}
+
+static void FN(back_encode_range)(const void *job, int64_t begin, int64_t end)
+{
+    const int64_t first = ((const FN(job) *)job)->first;
+    FN(encode_range)(job, first + begin, first + end);
+}
+
+static void FN(requantize)(const dk_cpu *cpu, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin,
+                           int64_t end)
+{
+    const dk_layout *y = &back->layout;
+    const int64_t per = y->tiles_per_block, count = end - begin, units = count * DK_TILE;
+    const dk_round still = {.iteration = r->iteration, .gamma = r->gamma};
+    const FN(job) direction = {.k = k, .r = r, .first = begin, .out = (REAL *)back->gradient};
+    const FN(job) encode = {.k = back, .r = &still, .first = begin};
+    if (count <= 0) return;
+    if (dk_codec_is_gather(k->codec.kind)) {
+        memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
+        FN(decode_gather)(k, r);
+    }
+    dk_cpu_share(cpu, units * k->workers, count, FN(direction_range), &direction);
+    if (y->scale_words > 0 && per > 1) {
+        dk_cpu_share(cpu, units, count, FN(back_statistic_range), &encode);
+        FN(scale_range)(&encode, begin / per, (end + per - 1) / per);
+    }
+    dk_cpu_share(cpu, units, count, FN(back_encode_range), &encode);
 }
 
 /* Part e of the evaluation is chunk e of the rank; a chunk belongs to one worker. */

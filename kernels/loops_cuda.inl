@@ -29,19 +29,19 @@ __global__ void __launch_bounds__(DK_THREADS) FN(dense_kernel)(const __grid_cons
 
 __global__ void __launch_bounds__(DK_THREADS) FN(drawn_kernel)(const __grid_constant__ dk_rank k) { FN(gradient_add_drawn)(&k, (int)blockIdx.x); }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(statistic_kernel)(const __grid_constant__ dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(statistic_kernel)(const __grid_constant__ dk_rank k, int64_t first)
 {
-    FN(encode_tile_statistic)(&k, (int)blockIdx.y, blockIdx.x);
+    FN(encode_tile_statistic)(&k, (int)blockIdx.y, first + blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(const __grid_constant__ dk_rank k)
+__global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(const __grid_constant__ dk_rank k, int64_t first)
 {
-    FN(encode_block_scale)(&k, (int)blockIdx.y, blockIdx.x);
+    FN(encode_block_scale)(&k, (int)blockIdx.y, first + blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int64_t first)
 {
-    FN(encode_tile)(&k, &r, (int)blockIdx.y, blockIdx.x);
+    FN(encode_tile)(&k, &r, (int)blockIdx.y, first + blockIdx.x);
 }
 
 __global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(const __grid_constant__ dk_rank k, REAL *table)
@@ -93,10 +93,10 @@ static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *
 {
     const dim3 tiles((unsigned)k->layout.tiles, k->count);
     if (k->layout.scale_words > 0 && k->layout.tiles_per_block > 1) {
-        FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
-        FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k);
+        FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, 0);
+        FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k, 0);
     }
-    FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+    FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r, 0);
     if (k->layout.variable) {
         model_kernel<<<k->count, DK_THREADS, 0, s>>>(*k);
         write_kernel<<<tiles, DK_THREADS, 0, s>>>(*k);
@@ -133,13 +133,13 @@ static cudaError_t FN(work_shared)(cudaStream_t s, const dk_rank *k, const dk_ro
         if (k->layout.tiles_per_block == 1) {
             FN(scale_tile_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
         } else {
-            FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
-            FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k);
+            FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, 0);
+            FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k, 0);
         }
         FN(share_kernel)<<<FN(blocks)(k->layout.blocks, DK_TILE), DK_THREADS, 0, s>>>(*k);
     }
     if (stages & DK_ENCODE) {
-        FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+        FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r, 0);
         FN(sum_kernel)<<<tiles.x, DK_THREADS, 0, s>>>(*k);
         FN(lanes_kernel)<<<FN(blocks)(k->lanes.words, DK_TILE), DK_THREADS, 0, s>>>(*k);
     }
@@ -194,6 +194,33 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
         FN(norm_kernel)<<<1, DK_THREADS, 0, s>>>(*k);
         FN(project_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
     }
+    return cudaGetLastError();
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(direction_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int64_t first, REAL *out)
+{
+    FN(direction_tile)(&k, &r, first + blockIdx.x, out);
+}
+
+static cudaError_t FN(requantize)(cudaStream_t s, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin, int64_t end)
+{
+    const dk_layout *y = &back->layout;
+    const int64_t per = y->tiles_per_block;
+    const unsigned count = (unsigned)(end - begin);
+    dk_round still = *r;
+    still.alpha = 0;
+    if (end <= begin) return cudaSuccess;
+    if (dk_codec_is_gather(k->codec.kind)) {
+        const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
+        if (e != cudaSuccess) return e;
+        FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
+    }
+    FN(direction_kernel)<<<count, DK_THREADS, 0, s>>>(*k, *r, begin, (REAL *)back->gradient);
+    if (y->scale_words > 0 && per > 1) {
+        FN(statistic_kernel)<<<count, DK_THREADS, 0, s>>>(*back, begin);
+        FN(scale_kernel)<<<(unsigned)((end + per - 1) / per - begin / per), DK_THREADS, 0, s>>>(*back, begin / per);
+    }
+    FN(encode_kernel)<<<count, DK_THREADS, 0, s>>>(*back, still, begin);
     return cudaGetLastError();
 }
 

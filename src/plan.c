@@ -54,19 +54,35 @@ static dither_status check_codec_option(int kind, int set, const char *option, d
     return dither_fail(error, DITHER_USAGE, "--%s is of --codec %s, not of %s", option, owners, dither_codecs[kind].name);
 }
 
-/* The kind with the fewest bytes through a rank's link. With one rank nothing crosses: decide as for a rank a worker. */
-static const dither_aggregate_kind *fewest_bytes(const dither_plan *p, int ranks)
+/* Ranks to count the bytes of a link for. With one rank nothing crosses: as for a rank a worker. */
+static int link_ranks(const dither_plan *p, int ranks) { return ranks > 1 ? ranks : p->workers; }
+
+/* The kind with the fewest bytes through a rank's link, of those that the options allow. */
+static const dither_aggregate_kind *fewest_bytes(dither_plan *p, int ranks)
 {
-    const dither_aggregate_kind *best = &dither_aggregate_allgather;
-    const int R = ranks > 1 ? ranks : p->workers;
-    double least = best->link_bytes(p, R);
+    const dither_aggregate_kind *best = NULL;
+    double least = INFINITY;
+    size_t used = 0;
     for (int i = 0; i < DITHER_AGGREGATE_COUNT; i++) {
         const dither_aggregate_kind *kind = dither_aggregates[i];
-        if (kind->plain || !kind->exact || kind->missing(p)) continue;
-        const double bytes = kind->link_bytes(p, R);
+        if (kind->plain || kind->missing(p)) continue;
+        const double bytes = kind->link_bytes(p, link_ranks(p, ranks));
         if (bytes < least) best = kind, least = bytes;
+        if (used < sizeof p->why)
+            used += (size_t)snprintf(p->why + used, sizeof p->why - used, "%s%s %.0f", used ? ", " : "", kind->name, bytes);
     }
-    return best;
+    return best ? best : &dither_aggregate_allgather;
+}
+
+/* Options of the way back are of aggregates that have one. */
+static dither_status check_no_way_back(const dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_options *o = p->options;
+    const char *option = o->downlink_levels_set ? "downlink-levels" : (strcmp(o->downlink, "auto") ? "downlink" : NULL);
+    if (option) FAIL(DITHER_USAGE, "--%s is of --aggregate alltoall and server, not of %s", option, p->aggregate->name);
+out:
+    return status;
 }
 
 static dither_status choose_aggregate(dither_plan *p, int ranks, dither_error *error)
@@ -76,6 +92,8 @@ static dither_status choose_aggregate(dither_plan *p, int ranks, dither_error *e
     const char *missing = p->aggregate ? p->aggregate->missing(p) : NULL;
     if (missing) FAIL(DITHER_USAGE, "--aggregate %s needs %s", p->aggregate->name, missing);
     if (!p->aggregate) p->aggregate = fewest_bytes(p, ranks);
+    if (!p->aggregate->back && strcmp(p->options->aggregate, "auto")) TRY(check_no_way_back(p, error));
+    p->link_bytes = p->aggregate->link_bytes(p, link_ranks(p, ranks));
     if (p->aggregate->plan) TRY(p->aggregate->plan(p, error));
 out:
     return status;
@@ -192,6 +210,9 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
     /* a direction moves x by gamma (1 + B + B^2 + ...) of it in the end */
     if (rule != DITHER_GAMMA_NUMBER && p->stepper == DK_STEPPER_MOMENTUM) p->gamma *= 1 - o->momentum;
+    /* the second moment of the direction, quantized again, is 1 + omega_back times that of the direction at most */
+    if (rule == DITHER_GAMMA_THEORY || (rule == DITHER_GAMMA_PRACTICAL && p->stepper != DK_STEPPER_ADAM))
+        p->gamma /= 1 + p->back_omega;
 out:
     return status;
 }
@@ -217,7 +238,7 @@ static dither_status choose_schedule(dither_plan *p, dither_error *error)
     if (p->schedule == DITHER_STICH_SCHEDULE) return choose_stich(p, error);
     if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
     const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
-    const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) / 2;
+    const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) * (1 + p->back_omega) / 2;
     if (!(mu > 0)) FAIL(DITHER_USAGE, "--gamma-schedule diana needs a strongly convex problem: set --l2");
     p->schedule_theta = 2 * (mu / alpha > smooth ? mu / alpha : smooth);
     p->gamma = 2 / p->schedule_theta;

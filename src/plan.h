@@ -24,8 +24,12 @@ struct dither_plan {
     int64_t rows, features, block;
     dk_codec codec;
     const dither_aggregate_kind *aggregate;
+    double link_bytes; /* of the aggregate, as --aggregate auto compares them */
+    char why[192];     /* auto: what was compared, "allgather 192, allreduce 103, ..."; else "" */
     dk_digits lanes;   /* of integer sums; words 0: there are none */
     double omega;
+    dk_codec back_codec;           /* of aggregates with a way back: identity, or dithering with this omega, */
+    double back_omega, back_alpha; /* and the rate of the memory H */
     dither_smoothness smoothness;
     double L_worker;
     double alpha, gamma;

@@ -18,6 +18,10 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     r->codec = dither_codecs[p->codec.kind].name;
     r->wire = p->aggregate->wire ? p->aggregate->wire : dither_wires[p->codec.wire].name;
     r->aggregate = p->aggregate->name;
+    r->link_bytes = p->link_bytes;
+    memcpy(r->aggregate_why, p->why, sizeof p->why);
+    r->downlink = !p->aggregate->back ? "" : (p->back_codec.kind == DK_CODEC_dither ? "dither" : "exact");
+    r->downlink_omega = p->back_omega;
     r->reproducible = !p->aggregate->plain;
     r->loss = dither_loss_name(p->problem.loss);
     r->device = device;

@@ -166,7 +166,11 @@ static dither_status state_hash(training *t, uint64_t *out, dither_error *error)
     *out = 0;
     if (t->run.answer != k->x) TRY(hash_vector(t, t->run.answer, scratch, out, error));
     TRY(hash_vector(t, k->x, scratch, out, error));
+    const dither_aggregate_kind *kind = t->run.aggregate.kind;
+    const void *memory = NULL;
+    if (kind->complete) TRY(kind->complete(&t->run.aggregate, &t->run.rank, &memory, error));
     TRY(hash_vector(t, k->h_mean, scratch, out, error));
+    if (memory) TRY(hash_vector(t, memory, scratch, out, error));
     TRY(dither_comm_gather_word(t->run.comm, (int64_t)*out, error));
     for (int rank = 1; rank < t->run.comm->ranks; rank++)
         if (t->run.comm->words[rank] != t->run.comm->words[0]) FAIL(DITHER_INTERNAL, "ranks 0 and %d have different states", rank);

@@ -10,12 +10,16 @@ struct dither_plan;
 struct dither_rank;
 struct dither_aggregate;
 
+/* Is there a message back, and what is it unless --downlink says? */
+enum dither_back { DITHER_BACK_NONE, DITHER_BACK_EXACT, DITHER_BACK_DITHER };
+
 typedef struct dither_aggregate_kind {
     const char *name, *summary, *source;
     int plain;        /* bits of the floats that are summed without a codec and in any order: 32, 16; 0: the result is
                          the same to the last bit for any number of ranks */
     int reduction;    /* of those: DITHER_SUM_F32, ... */
-    int exact;        /* the mean is that of the messages, not of something quantized again */
+    int back;         /* DITHER_BACK_... */
+    int star;         /* rank 0 does the work of all */
     const char *wire; /* what crosses, where that is no wire of the registry; or NULL */
     /* What the plan's codec, wire or method would have to be: "--codec dither"; NULL if this can be used. */
     const char *(*missing)(const struct dither_plan *plan);
@@ -29,6 +33,11 @@ typedef struct dither_aggregate_kind {
     /* The stages from gradients (`gradient`: DK_GRADIENT_...) to what the step needs on every rank. */
     dither_status (*exchange)(struct dither_aggregate *aggregate, const struct dither_rank *rank,
                               const dk_round *round, int gradient, dither_error *error);
+    /* The rank as the step is to see it, and `round` with it; NULL: as it is. */
+    const dk_rank *(*view)(struct dither_aggregate *aggregate, const struct dither_rank *rank, dk_round *round);
+    /* Collective: h on all ranks, and a further vector of the state (real d, the device's) or NULL; NULL: it is. */
+    dither_status (*complete)(struct dither_aggregate *aggregate, const struct dither_rank *rank, const void **memory,
+                              dither_error *error);
     /* Memory of its own, and its release; NULL: none. */
     dither_status (*open)(struct dither_aggregate *aggregate, const struct dither_plan *plan,
                           const struct dither_rank *rank, dither_error *error);

@@ -77,7 +77,7 @@ out:
 /* An aggregate that quantizes the mean once more is not one that can be held to this. */
 static int carries_exactly(const dither_plan *p)
 {
-    if (!p->aggregate->exact) return 0;
+    if (p->back_omega > 0) return 0;
     const int norm = !dither_codec_takes(p->codec.kind, "norm") || p->codec.norm == 0;
     return dither_codecs[p->codec.kind].form != DK_FORM_GATHER && norm && !dither_codec_takes(p->codec.kind, "bits");
 }
@@ -201,6 +201,7 @@ out:
 static void name(const sweep *s, const dither_run *run, const setting *w, dither_collective_speed *row)
 {
     const dk_codec *codec = &run->plan.codec;
+    const double omega = run->plan.omega / s->workers;
     *row = (dither_collective_speed){
         .aggregate = dither_aggregate_names[w->aggregate], .codec = dither_codecs[codec->kind].name,
         .wire = run->plan.aggregate->wire ? run->plan.aggregate->wire : dither_wires[codec->wire].name,
@@ -208,7 +209,7 @@ static void name(const sweep *s, const dither_run *run, const setting *w, dither
         .device = run->rank.device.name, .d = w->d, .workers = s->workers, .ranks = s->comm->ranks,
         .levels = dither_codec_takes(codec->kind, "levels") ? codec->levels : 0,
         .block = dither_codec_takes(codec->kind, "block") ? run->rank.k.layout.block : 0,
-        .bound = run->plan.omega / s->workers, .error = NAN, .wrong = -1};
+        .bound = omega + run->plan.back_omega * (1 + omega), .error = NAN, .wrong = -1};
 }
 
 static dither_status measure(sweep *s, const setting *w, const dither_data *data, dither_error *error)

@@ -11,6 +11,17 @@ static void print_optimality(const dither_result *result)
     if (!isnan(result->last.dist2)) printf("  ||x - x*||^2 %.3g\n", result->last.dist2);
 }
 
+/* What --aggregate auto compared, or what was asked for. */
+static void print_aggregate(const dither_result *result)
+{
+    char bytes[CLI_NUMBER_BYTES];
+    cli_format_quantity(result->link_bytes, "B", bytes);
+    printf("  aggregate    %s, %s an iteration on the busiest link", result->aggregate, bytes);
+    if (*result->aggregate_why) printf("; auto compared %s", result->aggregate_why);
+    if (*result->downlink) printf("; %s downlink, omega %.6g", result->downlink, result->downlink_omega);
+    printf("\n");
+}
+
 void cli_report_print(const dither_result *result, const char *status)
 {
     char bits[CLI_NUMBER_BYTES], bytes[CLI_NUMBER_BYTES], seconds[CLI_NUMBER_BYTES];
@@ -34,6 +45,7 @@ void cli_report_print(const dither_result *result, const char *status)
     }
     if (result->delays)
         printf("  delays       %.3g iterations in the mean, %" PRId64 " at most\n", result->delay_mean, result->delay_max);
+    if (result->ranks > 1 || *result->aggregate_why) print_aggregate(result);
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "%s\n", result->state_hash,
            result->reproducible ? "" : " (of these ranks only: float sums)");

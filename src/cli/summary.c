@@ -31,6 +31,10 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_integer(json, "features", result->features);
     cli_json_integer(json, "workers", result->workers);
     cli_json_string(json, "aggregate", result->aggregate);
+    cli_json_real(json, "link_bytes", result->link_bytes);
+    cli_json_string(json, "aggregate_why", result->aggregate_why);
+    cli_json_string(json, "downlink", result->downlink);
+    cli_json_real(json, "downlink_omega", result->downlink_omega);
     cli_json_string(json, "communicator", result->comm);
     cli_json_integer(json, "ranks", result->ranks);
     cli_json_real(json, "sent_bytes", result->sent_bytes);

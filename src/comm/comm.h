@@ -23,6 +23,10 @@ struct dither_comm {
     /* `data` holds the ranks' parts one after another, rank r's of bytes[r] bytes: its own in place before, all
      * afterwards. */
     dither_status (*allgather)(dither_comm *comm, void *data, const size_t *bytes, dither_error *error);
+    /* To every other rank r the send_bytes[r] bytes at send + send_at[r], and those that it has for this one, of
+     * receive_bytes[r], to receive + receive_at[r]. A rank's own are left alone. Parts of `send` may overlap. */
+    dither_status (*alltoall)(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error);
     dither_status (*broadcast)(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error);
     /* data[e] := the reduction of all ranks' data[e] */
     dither_status (*allreduce)(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error);

@@ -12,6 +12,7 @@ typedef struct mpi_context {
     MPI_Op bfloat16_sum;
     int initialized; /* by this library, which then finalizes too */
     int *counts, *offsets;
+    MPI_Request *requests; /* 2 a rank */
 } mpi_context;
 
 static dither_status mpi_check(dither_comm *comm, int code, const char *what, dither_error *error)
@@ -56,6 +57,30 @@ out:
     return status;
 }
 
+/* Piece after piece, since counts are ints; sender and receiver cut in the same way. */
+static dither_status alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const mpi_context *c = comm->context;
+    const size_t most = (size_t)1 << 30;
+    int open = 1;
+    for (size_t at = 0; open; at += most) {
+        open = 0;
+        for (int r = 0; r < comm->ranks; r++) {
+            if (r == comm->rank) continue;
+            const size_t in = receive_bytes[r] > at ? receive_bytes[r] - at : 0, out = send_bytes[r] > at ? send_bytes[r] - at : 0;
+            if (in) TRY_MPI(MPI_Irecv((char *)receive + receive_at[r] + at, (int)(in < most ? in : most), MPI_BYTE, r, 0,
+                                      c->ranks, &c->requests[open++]), "receive");
+            if (out) TRY_MPI(MPI_Isend((const char *)send + send_at[r] + at, (int)(out < most ? out : most), MPI_BYTE, r, 0,
+                                       c->ranks, &c->requests[open++]), "send");
+        }
+        TRY_MPI(MPI_Waitall(open, c->requests, MPI_STATUSES_IGNORE), "all-to-all");
+    }
+out:
+    return status;
+}
+
 /* MPI has no bfloat16: partial sums are float32, rounded when they are passed on, as on hardware that has it. */
 static void add_bfloat16(void *in, void *inout, int *count, MPI_Datatype *type)
 {
@@ -93,7 +118,7 @@ static void close_comm(dither_comm *comm, dither_status unknown)
     if (c->bfloat16_sum != MPI_OP_NULL) MPI_Op_free(&c->bfloat16_sum);
     if (c->ranks != MPI_COMM_NULL) MPI_Comm_free(&c->ranks);
     if (c->initialized) MPI_Finalize();
-    free(c->counts), free(c->offsets), free(c);
+    free(c->counts), free(c->offsets), free(c->requests), free(c);
 }
 
 /* A program under the launcher of another MPI sees itself alone, R times over. */
@@ -137,7 +162,7 @@ dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *err
     c->ranks = MPI_COMM_NULL, c->bfloat16_sum = MPI_OP_NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "mpi", .ranks = 1, .context = c,
-                          .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
+                          .allgather = allgather, .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
     TRY_MPI(MPI_Initialized(&before), "start");
     if (!before) TRY_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided), "start");
     c->initialized = !before;
@@ -146,6 +171,7 @@ dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *err
     TRY(check_launcher(launched, comm->ranks, error));
     TRY_ALLOC(c->counts, comm->ranks);
     TRY_ALLOC(c->offsets, comm->ranks);
+    TRY_ALLOC(c->requests, 2 * comm->ranks);
     TRY_ALLOC(comm->words, comm->ranks);
     *out = comm;
     return DITHER_OK;

@@ -74,7 +74,10 @@ dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int 
 dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_error *error)
 {
     const dk_device *v = &run->rank.device;
-    return dither_rank_check(&run->rank, v->step(v->context, &run->rank.k, round), "step", error);
+    const dither_aggregate_kind *kind = run->aggregate.kind;
+    dk_round seen = *round;
+    const dk_rank *k = kind->view ? kind->view(&run->aggregate, &run->rank, &seen) : &run->rank.k;
+    return dither_rank_check(&run->rank, v->step(v->context, k, &seen), "step", error);
 }
 
 dither_status dither_stage_average(dither_run *run, dither_error *error)

@@ -148,7 +148,6 @@ const dither_aggregate_kind dither_aggregate_allgather = {
     .name = "allgather",
     .summary = "every message to every rank, decoded there in the order of the workers",
     .source = "",
-    .exact = 1,
     .missing = missing,
     .link_bytes = link_bytes,
     .staging_bytes = staging_bytes,

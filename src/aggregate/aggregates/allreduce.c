@@ -67,7 +67,6 @@ const dither_aggregate_kind dither_aggregate_allreduce = {
     .name = "allreduce",
     .summary = "symbols on one scale that all workers share, summed as integers",
     .source = "Mishchenko et al., IntSGD, 2021, arXiv:2102.08374",
-    .exact = 1,
     .wire = "lanes",
     .missing = missing,
     .plan = plan,

@@ -6,7 +6,6 @@ const dither_aggregate_kind dither_aggregate_bf16 = {
     .source = "",
     .plain = 16,
     .reduction = DITHER_SUM_BF16,
-    .exact = 1,
     .wire = "bf16",
     .missing = dither_plain_missing,
     .link_bytes = dither_plain_link_bytes,

@@ -6,7 +6,6 @@ const dither_aggregate_kind dither_aggregate_fp32 = {
     .source = "",
     .plain = 32,
     .reduction = DITHER_SUM_F32,
-    .exact = 1,
     .wire = "fp32",
     .missing = dither_plain_missing,
     .link_bytes = dither_plain_link_bytes,
