@@ -111,6 +111,31 @@ static void gather_body(dither_comm *comm, void *user)
 
 static void test_allgather(void **state) { (void)state, everywhere(gather_body, NULL); }
 
+/* Parts of different lengths for each pair, none among them, in any order; parts of what is sent may overlap. */
+static void alltoall_body(dither_comm *comm, void *user)
+{
+    const int me = comm->rank, R = comm->ranks;
+    (void)user;
+    for (int round = 0; round < 20; round++) {
+        unsigned char out[2000], in[2000];
+        size_t out_at[RANKS_MAX], in_at[RANKS_MAX], out_bytes[RANKS_MAX], in_bytes[RANKS_MAX];
+        memset(in, 0xEE, sizeof in);
+        for (int r = 0; r < R; r++) {
+            out_bytes[r] = (size_t)((13 * me + 29 * r + round) % 97) * ((me + r + round) % 3 > 0);
+            in_bytes[r] = (size_t)((13 * r + 29 * me + round) % 97) * ((me + r + round) % 3 > 0);
+            out_at[r] = round % 2 ? 7 : (size_t)(R - r) * 100, in_at[r] = (size_t)r * 100;
+            for (size_t i = 0; i < out_bytes[r]; i++) out[out_at[r] + i] = (unsigned char)(50 * me + (int)i + (round % 2 ? 0 : r));
+        }
+        assert_int_equal(comm->alltoall(comm, out, out_at, out_bytes, in, in_at, in_bytes, NULL), DITHER_OK);
+        for (int r = 0; r < R; r++)
+            for (size_t i = 0; i < 100; i++)
+                assert_int_equal(in[in_at[r] + i], r == me || i >= in_bytes[r] ? 0xEE : (unsigned char)(50 * r + (int)i + (round % 2 ? 0 : me)));
+    }
+    dither_comm_free(comm, DITHER_OK);
+}
+
+static void test_alltoall(void **state) { (void)state, everywhere(alltoall_body, NULL); }
+
 static void broadcast_body(dither_comm *comm, void *user)
 {
     (void)user;
@@ -258,7 +283,7 @@ static void test_no_rendezvous(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_allgather), cmocka_unit_test(test_broadcast), cmocka_unit_test(test_allreduce),
+        cmocka_unit_test(test_allgather), cmocka_unit_test(test_alltoall), cmocka_unit_test(test_broadcast), cmocka_unit_test(test_allreduce),
         cmocka_unit_test(test_agree), cmocka_unit_test(test_failure), cmocka_unit_test(test_death),
         cmocka_unit_test(test_no_rendezvous),
     };

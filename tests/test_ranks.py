@@ -19,7 +19,8 @@ BIN = os.path.abspath(os.environ.get("DITHER_BIN", "dither"))
 MUSHROOMS = os.path.abspath(os.path.join(os.environ.get("DITHER_DATA_DIR", "data"), "mushrooms"))
 SETTINGS = [[], ["--method", "diana", "--aggregate", "allreduce"], ["--estimator", "saga", "--precision", "f32", "--block", "3"],
             ["--codec", "natural", "--prox", "l1:0.01"], ["--codec", "randk", "--keep", "3"], ["--method", "gd"],
-            ["--prox", "ball:0.3", "--levels", "7", "--wire", "fixed"]]
+            ["--prox", "ball:0.3", "--levels", "7", "--wire", "fixed"], ["--aggregate", "alltoall"], ["--wire", "rice"],
+            ["--aggregate", "server", "--downlink", "dither"]]
 
 
 def write_rows(path, rows, features, filled, seed=1):

@@ -142,6 +142,18 @@ out:
     return status;
 }
 
+static dither_status make_room(star *s, size_t bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    if (bytes <= s->scratch_bytes) return DITHER_OK;
+    free(s->scratch);
+    s->scratch_bytes = 0;
+    if (!(s->scratch = dither_calloc(bytes, 1))) FAIL(DITHER_INTERNAL, "out of memory: %zu bytes", bytes);
+    s->scratch_bytes = bytes;
+out:
+    return status;
+}
+
 static dither_status allreduce(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -151,17 +163,74 @@ static dither_status allreduce(dither_comm *comm, void *data, size_t count, int 
         TRY(send_to(comm, 0, data, bytes, error));
         return receive_from(comm, 0, data, bytes, error);
     }
-    if (bytes > s->scratch_bytes) {
-        free(s->scratch);
-        s->scratch_bytes = 0;
-        if (!(s->scratch = dither_calloc(bytes, 1))) FAIL(DITHER_INTERNAL, "out of memory: %zu bytes", bytes);
-        s->scratch_bytes = bytes;
-    }
+    TRY(make_room(s, bytes, error));
     for (int r = 1; r < comm->ranks; r++) {
         TRY(receive_from(comm, r, s->scratch, bytes, error));
         dither_combine(reduction, data, s->scratch, count);
     }
     for (int r = 1; r < comm->ranks; r++) TRY(send_to(comm, r, data, bytes, error));
+out:
+    return status;
+}
+
+/* What is for rank `to`, from one rank after another; rank 0's own comes from `own`. */
+static dither_status forward(dither_comm *comm, int to, const size_t *bytes, const char *own, const char *held, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int R = comm->ranks;
+    size_t at = 0;
+    if (bytes[to]) TRY(send_to(comm, to, own, bytes[to], error));
+    for (int from = 1; from < R; from++)
+        for (int r = 0; r < R; at += bytes[from * R + r++])
+            if (r == to && from != to && bytes[from * R + r]) TRY(send_to(comm, to, held + at, bytes[from * R + r], error));
+out:
+    return status;
+}
+
+/* Rank 0 holds everything that ranks have for each other, R x R parts, for a moment. */
+static dither_status relay(dither_comm *comm, const char *send, const size_t *send_at, const size_t *send_bytes,
+                           char *receive, const size_t *receive_at, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    star *s = comm->context;
+    const int R = comm->ranks;
+    size_t *bytes = NULL, total = 0, at = 0;
+    TRY_ALLOC(bytes, (size_t)R * (size_t)R);
+    memcpy(bytes, send_bytes, (size_t)R * sizeof *bytes);
+    for (int r = 1; r < R; r++) {
+        TRY(receive_from(comm, r, bytes + r * R, (size_t)R * sizeof *bytes, error));
+        bytes[r * R + r] = 0;
+        for (int to = 0; to < R; to++) {
+            if (bytes[r * R + to] > PTRDIFF_MAX / ((size_t)R * (size_t)R))
+                FAIL(DITHER_DEVICE, "rank %d has %zu bytes for rank %d: more than there can be", r, bytes[r * R + to], to);
+            total += bytes[r * R + to];
+        }
+    }
+    TRY(make_room(s, total, error));
+    for (int r = 1; r < R; r++)
+        for (int to = 0; to < R; at += bytes[r * R + to++]) {
+            if (!bytes[r * R + to]) continue;
+            TRY(receive_from(comm, r, (char *)s->scratch + at, bytes[r * R + to], error));
+            if (to == 0) memcpy(receive + receive_at[r], (char *)s->scratch + at, bytes[r * R]);
+        }
+    for (int to = 1; to < R; to++) TRY(forward(comm, to, bytes, send + send_at[to], s->scratch, error));
+out:
+    free(bytes);
+    return status;
+}
+
+static dither_status alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    if (comm->rank == 0) return relay(comm, send, send_at, send_bytes, receive, receive_at, error);
+    TRY(send_to(comm, 0, send_bytes, (size_t)comm->ranks * sizeof *send_bytes, error));
+    for (int r = 0; r < comm->ranks; r++)
+        if (r != comm->rank && send_bytes[r])
+            TRY(send_to(comm, 0, (const char *)send + send_at[r], send_bytes[r], error));
+    for (int r = 0; r < comm->ranks; r++)
+        if (r != comm->rank && receive_bytes[r])
+            TRY(receive_from(comm, 0, (char *)receive + receive_at[r], receive_bytes[r], error));
 out:
     return status;
 }
@@ -339,7 +408,7 @@ dither_status dither_comm_tcp(const dither_tcp_place *place, dither_comm **out, 
     TRY_ALLOC(s, 1);
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "tcp", .rank = place->rank, .ranks = place->ranks, .context = s, .allgather = allgather,
-                          .broadcast = broadcast, .allreduce = allreduce, .close = close_star};
+                          .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce, .close = close_star};
     s->peers = place->rank == 0 ? place->ranks : 1;
     TRY_ALLOC(s->peer, s->peers);
     for (int i = 0; i < s->peers; i++) s->peer[i] = -1;

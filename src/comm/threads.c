@@ -51,6 +51,29 @@ out:
     return status;
 }
 
+/* What a rank has for the others. */
+typedef struct offer {
+    const char *data;
+    const size_t *at, *bytes;
+} offer;
+
+static dither_status alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_team *t = comm->context;
+    offer mine = {send, send_at, send_bytes};
+    TRY(bring(comm, &mine, error));
+    for (int r = 0; r < comm->ranks; r++) {
+        const offer *theirs = t->data[r];
+        if (r != comm->rank && receive_bytes[r])
+            memcpy((char *)receive + receive_at[r], theirs->data + theirs->at[comm->rank], receive_bytes[r]);
+    }
+    TRY(barrier(comm, error));
+out:
+    return status;
+}
+
 static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -120,8 +143,8 @@ dither_status dither_team_join(dither_team *team, int rank, dither_comm **out, d
     dither_comm *comm = NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "threads", .rank = rank, .ranks = team->ranks, .neighbours = team->ranks,
-                          .neighbour = rank, .context = team, .allgather = allgather, .broadcast = broadcast,
-                          .allreduce = allreduce, .close = close_seat};
+                          .neighbour = rank, .context = team, .allgather = allgather, .alltoall = alltoall,
+                          .broadcast = broadcast, .allreduce = allreduce, .close = close_seat};
     TRY_ALLOC(comm->words, team->ranks);
     *out = comm;
     return DITHER_OK;
