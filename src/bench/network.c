@@ -166,6 +166,13 @@ static dither_status allgather(dither_comm *comm, void *data, const size_t *byte
     return DITHER_OK;
 }
 
+static dither_status alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    (void)comm, (void)send, (void)send_at, (void)send_bytes, (void)receive, (void)receive_at, (void)receive_bytes, (void)error;
+    return DITHER_OK;
+}
+
 static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error)
 {
     (void)comm, (void)data, (void)bytes, (void)root, (void)error;
@@ -186,7 +193,8 @@ dither_status dither_comm_null(int ranks, dither_comm **out, dither_error *error
     dither_comm *comm = NULL;
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "none", .ranks = ranks, .neighbours = 1,
-                          .allgather = allgather, .broadcast = broadcast, .allreduce = allreduce, .close = close_comm};
+                          .allgather = allgather, .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce,
+                          .close = close_comm};
     TRY_ALLOC(comm->words, ranks);
     *out = comm;
     return DITHER_OK;

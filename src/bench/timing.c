@@ -70,6 +70,13 @@ static int timed_step(void *context, const dk_rank *k, const dk_round *r)
     return code;
 }
 
+static int timed_requantize(void *context, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin, int64_t end)
+{
+    const int code = present->device.requantize(context, k, back, r, begin, end);
+    mark(present, DITHER_STEP);
+    return code;
+}
+
 static int timed_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
 {
     const int code = present->device.blend(context, k, to, from, count, weight);
@@ -102,6 +109,15 @@ static dither_status timed_allgather(dither_comm *comm, void *data, const size_t
 {
     dither_timing *t = (dither_timing *)comm;
     const dither_status status = t->run_comm->allgather(t->run_comm, data, bytes, error);
+    mark(t, DITHER_COMMUNICATE);
+    return status;
+}
+
+static dither_status timed_alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                                    void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    dither_timing *t = (dither_timing *)comm;
+    const dither_status status = t->run_comm->alltoall(t->run_comm, send, send_at, send_bytes, receive, receive_at, receive_bytes, error);
     mark(t, DITHER_COMMUNICATE);
     return status;
 }
@@ -157,9 +173,10 @@ void dither_timing_begin(dither_timing *t)
     dk_device *v = &t->run->rank.device;
     present = t;
     t->comm = *t->run_comm;
-    t->comm.allgather = timed_allgather, t->comm.broadcast = timed_broadcast, t->comm.allreduce = timed_allreduce;
+    t->comm.allgather = timed_allgather, t->comm.alltoall = timed_alltoall;
+    t->comm.broadcast = timed_broadcast, t->comm.allreduce = timed_allreduce;
     *v = t->device;
-    v->work = timed_work, v->refresh = timed_refresh, v->step = timed_step;
+    v->work = timed_work, v->refresh = timed_refresh, v->step = timed_step, v->requantize = timed_requantize;
     v->blend = timed_blend, v->local = timed_local;
     v->upload = timed_upload, v->download = timed_download;
     t->run->comm = t->run->aggregate.comm = &t->comm;
