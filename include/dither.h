@@ -337,7 +337,7 @@ typedef struct dither_split {
     double seconds;     /* of an iteration that is not looked into */
     double gradient, encode, communicate, step, refresh; /* of those that are */
     double other;       /* the rest: seconds - all of these */
-    double evaluation;  /* of one evaluation for the trace, which is in none of the above */
+    double evaluation;  /* of one evaluation for the trace, which is in none of the above; NaN without any */
     double overhead;    /* what looking into iterations costs, as a share of `seconds`: median over pairs of segments
                            with and without, over the same iterations */
     int every;          /* one iteration in so many is looked into */
@@ -346,9 +346,9 @@ typedef struct dither_split {
     dither_exchange exchange; /* with a rank for each worker */
 } dither_split;
 /* Set up the run that `options` describe, without a reference, and measure at most `pairs` (1 to 1000) pairs of segments of at
- * least a millisecond. Collective. */
+ * least a millisecond, and `evaluations` (0 to 1000) of them. Collective. */
 DITHER_API dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data, const dither_options *options,
-                                                int pairs, dither_split *out, dither_error *error);
+                                                int pairs, int evaluations, dither_split *out, dither_error *error);
 
 /* ---- what this build can do ---- */
 

@@ -10,7 +10,7 @@
 #include "codecs.h"
 #include "evaluate.h"
 
-enum { EVALUATIONS = 3, SAMPLES = 8 /* in a segment, at least */, TRIALS = 15, MARKS = 16 /* in an iteration, with what their calls cost */,
+enum { SAMPLES = 8 /* in a segment, at least */, TRIALS = 15, MARKS = 16 /* in an iteration, with what their calls cost */,
        LEAST = 5 /* pairs */ };
 /* shorter than the turns in which a machine's programs run, so that most segments are not interrupted */
 static const double segment_seconds = 0.001, wanted_overhead = 0.002, most_seconds = 5;
@@ -140,19 +140,21 @@ out:
     return status;
 }
 
-static dither_status time_evaluation(dither_run *run, double *out, dither_error *error)
+static dither_status time_evaluations(dither_run *run, int count, double *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     dither_evaluator evaluator = {0};
     dither_point point;
-    double seconds[EVALUATIONS];
+    double seconds[DITHER_BENCH_REPEATS];
+    *out = NAN;
+    if (!count) return DITHER_OK;
     TRY(dither_evaluator_open(&evaluator, run->comm, &run->rank, run->plan.rows, NULL, error));
-    for (int i = 0; i < EVALUATIONS; i++) {
+    for (int i = 0; i < count; i++) {
         const double start = dither_bench_clock();
         TRY(dither_evaluate(&evaluator, &run->rank, run->answer, dither_plan_gamma(&run->plan, run->iteration), &point, error));
         seconds[i] = dither_bench_clock() - start;
     }
-    *out = dither_bench_median(seconds, EVALUATIONS);
+    *out = dither_bench_median(seconds, count);
 out:
     dither_evaluator_close(&evaluator);
     return status;
@@ -213,7 +215,7 @@ out:
     return status;
 }
 
-static dither_status measure(measurement *m, int pairs, dither_split *out, dither_error *error)
+static dither_status measure(measurement *m, int pairs, int evaluations, dither_split *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dither_method *method = m->run.plan.method;
@@ -223,7 +225,7 @@ static dither_status measure(measurement *m, int pairs, dither_split *out, dithe
     TRY(choose_lengths(m, error));
     TRY(worker_bytes(&m->run, &bytes_before, error));
     TRY(measure_pairs(m, pairs, &out->overhead, error));
-    TRY(time_evaluation(&m->run, &out->evaluation, error));
+    TRY(time_evaluations(&m->run, evaluations, &out->evaluation, error));
     name(&m->run, out);
     TRY(conclude(m, bytes_before, 2 * (int64_t)m->done, out, error));
 out:
@@ -231,7 +233,7 @@ out:
 }
 
 dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data, const dither_options *options, int pairs,
-                                     dither_split *out, dither_error *error)
+                                     int evaluations, dither_split *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     measurement *m = NULL;
@@ -239,11 +241,13 @@ dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data,
     *out = (dither_split){0};
     if (pairs < 1 || pairs > DITHER_BENCH_REPEATS)
         FAIL(DITHER_USAGE, "%d pairs of segments: 1 to %d are possible", pairs, DITHER_BENCH_REPEATS);
+    if (evaluations < 0 || evaluations > DITHER_BENCH_REPEATS)
+        FAIL(DITHER_USAGE, "%d evaluations: 0 to %d are possible", evaluations, DITHER_BENCH_REPEATS);
     if (!comm) TRY(dither_comm_local(&own, error));
     comm = comm ? comm : own;
     TRY_ALLOC(m, 1);
     TRY(dither_comm_agree(comm, dither_run_open(&m->run, comm, data, options, error), error));
-    status = measure(m, pairs, out, error);
+    status = measure(m, pairs, evaluations, out, error);
     if (status != DITHER_OK) comm->alone = 1; /* the others know nothing of it */
 out:
     if (m) dither_run_close(&m->run);

@@ -48,7 +48,7 @@ static void print_split(const dither_split *s)
                100 * phases[i].seconds / s->seconds, phases[i].letter);
     printf("  %-16s %12.3f\n", "iteration", 1e6 * s->seconds);
     print_bar(phases, s->seconds);
-    printf("  %-16s %12.3f us each, between iterations\n", "evaluation", 1e6 * s->evaluation);
+    if (isfinite(s->evaluation)) printf("  %-16s %12.3f us each, between iterations\n", "evaluation", 1e6 * s->evaluation);
     printf("  a worker hands over %.0f bytes an iteration; the busiest rank's link carries %.0f\n", s->wire_bytes, s->link_bytes);
     printf("  looked into one iteration in %d of %" PRId64 "; that costs %.2f %% of the time (measured)\n", s->every,
            s->iterations / 2, 100 * s->overhead);
@@ -60,7 +60,7 @@ typedef struct work {
     cli_arguments *arguments;
     cli_bench_file file;
     dither_data *data;
-    int64_t pairs;
+    int64_t pairs, evaluations;
 } work;
 
 /* With the same n workers on `ranks` ranks: gradients, encoding and refreshes are of a rank's own workers; every rank
@@ -153,6 +153,8 @@ static dither_status prepare(work *w, dither_error *error)
     dither_status status = DITHER_OK;
     const char *target = cli_flag_value(&cli_bench_iteration, w->arguments, "to-target");
     TRY(cli_bench_integer("repeats", cli_flag_value(&cli_bench_iteration, w->arguments, "repeats"), 1, 1000, &w->pairs, error));
+    TRY(cli_bench_integer("evaluations", cli_flag_value(&cli_bench_iteration, w->arguments, "evaluations"), 0, 1000,
+                          &w->evaluations, error));
     TRY(cli_bench_networks(cli_flag_value(&cli_bench_iteration, w->arguments, "network"), &w->networks, error));
     if (*target) TRY(cli_bench_real("to-target", target, 1, 1e15, &w->to_target, error));
     TRY(cli_bench_begin(&w->file, &cli_bench_iteration, w->arguments, error));
@@ -178,7 +180,7 @@ static dither_status run_iteration(cli_arguments *arguments, dither_error *error
     cli_interrupt_install();
     TRY(dither_comm_open(arguments->options, &arguments->comm, error));
     TRY(dither_comm_agree(arguments->comm, prepare(&w, error), error));
-    TRY(dither_bench_iteration(arguments->comm, w.data, arguments->options, (int)w.pairs, &split, error));
+    TRY(dither_bench_iteration(arguments->comm, w.data, arguments->options, (int)w.pairs, (int)w.evaluations, &split, error));
     TRY(dither_comm_agree(arguments->comm, finish(&w, &split, error), error));
 out:
     dither_data_free(w.data);
@@ -188,6 +190,7 @@ out:
 
 static const cli_flag flags[] = {
     {'n', "repeats", "N", "200", "pairs of segments of at least a millisecond, with and without looking into iterations: N of 1 to 1000, or as many as fit into 5 s, but at least 5"},
+    {0, "evaluations", "N", "3", "evaluations to time, 0 to 1000"},
     CLI_BENCH_OUTPUT,
     CLI_BENCH_NETWORK,
     {0},
