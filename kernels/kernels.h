@@ -235,7 +235,12 @@ typedef struct dk_device {
      * seconds between two such moments */
     int (*mark)(void *context, int slot);
     int (*elapsed)(void *context, int from, int to, double *seconds);
+    /* NULL where work is done when a function returns: */
+    void *(*stream)(void *context); /* the queue, for others that add to it */
+    int (*idle)(void *context);     /* 0: nothing is queued any more; DK_BUSY; or a code */
 } dk_device;
+
+enum { DK_BUSY = -1 };
 
 /* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */
 int dk_device_open_cpu(dk_device *out, int threads);

@@ -187,6 +187,14 @@ static const char *cuda_explain(void *context, int code)
     return cudaGetErrorString((cudaError_t)code);
 }
 
+static void *cuda_stream(void *context) { return stream_of(context); }
+
+static int cuda_idle(void *context)
+{
+    const cudaError_t e = cudaStreamQuery(stream_of(context));
+    return e == cudaErrorNotReady ? DK_BUSY : (int)e;
+}
+
 static void cuda_close(void *context)
 {
     dk_cuda *cuda = (dk_cuda *)context;
@@ -230,6 +238,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
     device.requantize = cuda_requantize, device.blend = cuda_blend, device.local = cuda_local;
     device.explain = cuda_explain, device.close = cuda_close;
+    device.stream = cuda_stream, device.idle = cuda_idle;
     device.mark = cuda_mark, device.elapsed = cuda_elapsed;
     *out = device;
     return 0;

@@ -1,6 +1,7 @@
 /* What this build can do, as one flat list for `dither info` and for programs. */
 #include "aggregate/kind.h"
 #include "codecs.h"
+#include "comm/nccl.h"
 #include "error.h"
 #include "method/method.h"
 #include "problem.h"
@@ -52,13 +53,21 @@ static const dither_entry fixed_entries[] = {
 };
 enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };
 
-static int device_entry(size_t index, dither_entry *out)
+enum { FOUND = 3 };
+
+/* What only running it tells. */
+static int found_entry(size_t index, dither_entry *out)
 {
+    const char *why = "";
     if (index == 0) {
+        const int there = dither_nccl_library(&why) != NULL;
+        *out = (dither_entry){"communicator", "nccl", there ? "between GPUs, beside one of the others" : why, "", there};
+        return 1;
+    }
+    if (index == 1) {
         *out = (dither_entry){"device", "cpu", "threads, AVX-512 or AVX2 where the processor has it", "", 1};
         return 1;
     }
-    const char *why = "";
     const int there = dk_cuda_devices(&why) > 0;
     *out = (dither_entry){"device", "cuda", there ? "GPU" : why, "", there};
     return 1;
@@ -67,7 +76,7 @@ static int device_entry(size_t index, dither_entry *out)
 size_t dither_entry_count(void)
 {
     return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT +
-           DITHER_AGGREGATE_COUNT + dither_loss_count() + FIXED + 2;
+           DITHER_AGGREGATE_COUNT + dither_loss_count() + FIXED + FOUND;
 }
 
 dither_status dither_entry_at(size_t i, dither_entry *out)
@@ -109,5 +118,5 @@ dither_status dither_entry_at(size_t i, dither_entry *out)
         *out = fixed_entries[i];
         return DITHER_OK;
     }
-    return i < FIXED + 2 && device_entry(i - FIXED, out) ? DITHER_OK : DITHER_USAGE;
+    return i < FIXED + FOUND && found_entry(i - FIXED, out) ? DITHER_OK : DITHER_USAGE;
 }

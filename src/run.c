@@ -103,6 +103,18 @@ static dither_status time_is_up(const training *t, int *out, dither_error *error
     return status;
 }
 
+/* What is queued on a GPU is done: so that the clock counts it, and what waits for it below can't wait for ever. */
+static dither_status settle(training *t, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &t->run.rank.device;
+    int64_t bad;
+    if (t->run.link) TRY(t->run.link->settle(t->run.link, error));
+    if (v->stream) TRY_DEVICE(&t->run.rank, v->download(v->context, &bad, t->run.rank.k.bad, sizeof bad), "iterations");
+out:
+    return status;
+}
+
 static dither_status check_limits(training *t, dither_error *error)
 {
     const dither_plan *p = &t->run.plan;
@@ -134,6 +146,7 @@ static dither_status loop(training *t, dither_observer observer, void *user, dit
         TRY(dither_stage_average(&t->run, error));
         TRY(check_limits(t, error));
         if (t->run.iteration < trace_at && !t->stop) continue;
+        TRY(settle(t, error));
         t->trained += clock_seconds() - t->started;
         TRY(trace_point(t, observer, user, error));
         t->started = clock_seconds();
@@ -188,14 +201,14 @@ out:
 static dither_status count_traffic(training *t, dither_result *result, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const uint64_t mine[2] = {t->run.comm->sent, t->run.comm->received};
+    const uint64_t mine[2] = {t->run.aggregate.comm->sent, t->run.aggregate.comm->received};
     double *most[2] = {&result->sent_bytes, &result->received_bytes};
     for (int i = 0; i < 2; i++) {
         TRY(dither_comm_gather_word(t->run.comm, (int64_t)mine[i], error));
         for (int rank = 0; rank < t->run.comm->ranks; rank++)
             if ((double)t->run.comm->words[rank] > *most[i]) *most[i] = (double)t->run.comm->words[rank];
     }
-    result->comm = t->run.comm->name;
+    result->comm = t->run.aggregate.comm->name;
     result->ranks = t->run.comm->ranks;
 out:
     return status;

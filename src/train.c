@@ -53,6 +53,7 @@ static dither_status train_threads(const member *what, int count, dither_result 
     for (int r = 0; r < count; r++) {
         members[r] = (member){.data = what->data, .options = what->options};
         TRY(dither_team_join(team, r, &members[r].comm, error));
+        members[r].comm->nccl = what->comm->nccl, members[r].comm->timeout = what->comm->timeout;
     }
     members[0].observer = what->observer, members[0].user = what->user;
     run_members(members, count);
@@ -73,7 +74,7 @@ out:
 dither_status dither_train_ranks(dither_comm *comm, const dither_data *data, const dither_options *options,
                                  dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
-    const member what = {.data = data, .options = options, .observer = observer, .user = user};
+    const member what = {.comm = comm, .data = data, .options = options, .observer = observer, .user = user};
     dither_comm *own = NULL;
     dither_status status = DITHER_OK;
     *out = NULL;

@@ -26,7 +26,7 @@ dither_status dither_aggregate_open(dither_aggregate *out, dither_comm *comm, co
         out->bytes[r] = message * (size_t)(dither_plan_rank_worker(p, comm->ranks, r + 1) -
                                            dither_plan_rank_worker(p, comm->ranks, r));
     const size_t bytes = out->kind->staging_bytes(out, rank);
-    if (comm->ranks > 1 && !rank->on_host)
+    if (comm->ranks > 1 && !rank->on_host && !comm->host)
         if (!(out->staging = dither_calloc(bytes, 1))) FAIL(DITHER_INTERNAL, "out of memory");
     if (out->kind->open) TRY(out->kind->open(out, p, rank, error));
 out:
@@ -39,7 +39,7 @@ dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *ra
     dither_status status = DITHER_OK;
     const dk_device *v = &rank->device;
     size_t before = 0, total = 0;
-    if (a->comm->ranks == 1) return DITHER_OK;
+    if (a->comm->ranks == 1 && !a->comm->host) return DITHER_OK;
     for (int r = 0; r < a->comm->ranks; total += bytes[r++])
         if (r < a->comm->rank) before += bytes[r];
     const size_t mine = bytes[a->comm->rank];
@@ -47,8 +47,7 @@ dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *ra
     if (a->staging) TRY_DEVICE(rank, v->download(v->context, all + before, (char *)data + before, mine), what);
     TRY(a->comm->allgather(a->comm, all, bytes, error));
     if (a->staging) TRY_DEVICE(rank, v->upload(v->context, data, all, total), what);
-    a->comm->sent += mine;
-    a->comm->received += total - mine;
+    if (a->comm->ranks > 1) a->comm->sent += mine, a->comm->received += total - mine;
 out:
     return status;
 }
@@ -60,12 +59,11 @@ dither_status dither_aggregate_reduce(dither_aggregate *a, const dither_rank *ra
     const dk_device *v = &rank->device;
     const size_t bytes = (size_t)count * each;
     a->worker_bytes += (double)bytes, a->worker_bits += 8 * (double)bytes;
-    if (a->comm->ranks == 1) return DITHER_OK;
+    if (a->comm->ranks == 1 && !a->comm->host) return DITHER_OK;
     if (a->staging) TRY_DEVICE(rank, v->download(v->context, a->staging, data, bytes), what);
     TRY(a->comm->allreduce(a->comm, a->staging ? a->staging : data, (size_t)count, reduction, error));
     if (a->staging) TRY_DEVICE(rank, v->upload(v->context, data, a->staging, bytes), what);
-    a->comm->sent += bytes;
-    a->comm->received += bytes;
+    if (a->comm->ranks > 1) a->comm->sent += bytes, a->comm->received += bytes;
 out:
     return status;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "kernels.h"
+#include "nccl.h"
 #include "options.h"
 #include "tcp.h"
 
@@ -42,7 +43,8 @@ static dither_status open_threads(int threads, dither_comm **out, dither_error *
 static dither_status open_tcp(const dither_options *o, dither_comm **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dither_tcp_place place = {.rank = (int)o->rank, .ranks = (int)o->ranks, .rendezvous = o->rendezvous};
+    const dither_tcp_place place = {.rank = (int)o->rank, .ranks = (int)o->ranks, .rendezvous = o->rendezvous,
+                                    .timeout = o->timeout};
     if (!o->ranks_set || !o->rank_set || !*o->rendezvous)
         FAIL(DITHER_USAGE, "ranks that find each other over TCP need --ranks R, --rank 0 to R - 1, and --rendezvous "
              "HOST:PORT where rank 0 listens");
@@ -75,21 +77,37 @@ out:
     return status;
 }
 
-dither_status dither_comm_open(const dither_options *options, dither_comm **out, dither_error *error)
+/* The communicator for words, of a kind that launched_ranks and options led to. */
+static dither_status open_host(const dither_options *options, const char *kind, int launched, dither_comm **out,
+                               dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int launched = launched_ranks(), automatic = !options || !strcmp(options->comm, "auto");
-    const char *kind = automatic ? find_kind(options, launched) : options->comm;
     int threads = 1;
-    *out = NULL;
-    if (options) TRY(check_options(options, kind, error));
     if (!strcmp(kind, "mpi")) return dither_comm_mpi(launched, out, error);
     if (!strcmp(kind, "tcp")) return open_tcp(options, out, error);
     if (!strcmp(kind, "local")) return dither_comm_local(out, error);
     if (options) TRY(count_threads(options, &threads, error));
-    if (!automatic && !options->ranks_set && threads == 1)
+    if (options && !strcmp(options->comm, "threads") && !options->ranks_set && threads == 1)
         FAIL(DITHER_USAGE, "--comm threads needs --ranks R, or several GPUs in --gpus");
     TRY(open_threads(threads, out, error));
+out:
+    return status;
+}
+
+dither_status dither_comm_open(const dither_options *options, dither_comm **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *asked = options ? options->comm : "auto", *why = "";
+    const int launched = launched_ranks(), automatic = !strcmp(asked, "auto"), nccl = !strcmp(asked, "nccl");
+    const char *kind = automatic || nccl ? find_kind(options, launched) : asked;
+    *out = NULL;
+    if (options) TRY(check_options(options, kind, error));
+    if (nccl && !dither_nccl_library(&why)) FAIL(DITHER_DEVICE, "--comm nccl: %s", why);
+    TRY(open_host(options, kind, launched, out, error));
+    (*out)->timeout = options ? options->timeout : 0;
+    /* of itself only between the GPUs of --gpus: NCCL refuses two ranks on one, which launchers may place there */
+    (*out)->nccl = nccl || (automatic && !strcmp(kind, "threads") && (*out)->hosted > 1 && !options->ranks_set &&
+                            dither_nccl_library(&why));
 out:
     return status;
 }
@@ -105,15 +123,18 @@ int dither_comm_speaks(const dither_comm *comm)
     return !comm || (!comm->silent && (comm->rank == 0 || comm->alone));
 }
 
+dither_comm *dither_comm_of_host(dither_comm *comm) { return comm->host ? comm->host : comm; }
+
 dither_status dither_comm_gather_word(dither_comm *comm, int64_t mine, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    dither_comm *host = dither_comm_of_host(comm);
     size_t *bytes = NULL;
     comm->words[comm->rank] = mine;
     if (comm->ranks == 1) return DITHER_OK;
     TRY_ALLOC(bytes, comm->ranks);
     for (int r = 0; r < comm->ranks; r++) bytes[r] = sizeof *comm->words;
-    TRY(comm->allgather(comm, comm->words, bytes, error));
+    TRY(host->allgather(host, comm->words, bytes, error));
 out:
     free(bytes);
     return status;

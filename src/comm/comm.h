@@ -15,9 +15,13 @@ struct dither_comm {
     int neighbours, neighbour; /* ranks on this machine, this one included; and the number of this one among them */
     int hosted;       /* > 1: this process runs so many ranks as threads, and this is its outer side, with ranks = 1 */
     int alone;        /* this rank failed and the others don't know: closing ends them */
+    int nccl;         /* messages between the ranks' GPUs go by NCCL (nccl.h); words go over this one */
     int silent;       /* another rank reports the failure */
     uint64_t sent, received; /* bytes of messages: handed over for others, and got from them; control words left out */
     int64_t *words;   /* ranks: what dither_comm_gather_word got */
+    double timeout;   /* seconds that ranks may wait for each other; 0: no limit */
+    dither_comm *host; /* not NULL: the data of the functions below lie on the device, and its work is queued behind what
+                          the device was told before; this one is for the host's. Not owned */
     void *context;
 
     /* `data` holds the ranks' parts one after another, rank r's of bytes[r] bytes: its own in place before, all
@@ -30,6 +34,10 @@ struct dither_comm {
     dither_status (*broadcast)(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error);
     /* data[e] := the reduction of all ranks' data[e] */
     dither_status (*allreduce)(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error);
+    /* Of device memory: wait until all that is queued on the device is done, or has failed. Else NULL. */
+    dither_status (*settle)(dither_comm *comm, dither_error *error);
+    /* Has another rank failed? For one that waits for something else than these functions; NULL: it would be ended. */
+    int (*broken)(dither_comm *comm);
     /* Leave, in agreement with the others; or, with a status that they don't know of, end them. */
     void (*close)(dither_comm *comm, dither_status unknown);
 };
@@ -38,6 +46,9 @@ struct dither_comm {
 dither_status dither_comm_local(dither_comm **out, dither_error *error);
 /* The ranks that mpirun or srun started; a launcher that counted `launched` of them must have meant the same MPI. */
 dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *error);
+
+/* `comm`, or of one of device memory the one for the host's. */
+dither_comm *dither_comm_of_host(dither_comm *comm);
 
 /* A word of every rank into comm->words, in rank order. */
 dither_status dither_comm_gather_word(dither_comm *comm, int64_t mine, dither_error *error);

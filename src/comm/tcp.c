@@ -235,6 +235,20 @@ out:
     return status;
 }
 
+/* A look at what the others have sent, without taking it. */
+static int broken(dither_comm *comm)
+{
+    const star *s = comm->context;
+    for (int i = 0; i < s->peers; i++) {
+        frame head;
+        if (s->peer[i] < 0) continue;
+        const ssize_t n = recv(s->peer[i], &head, sizeof head, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return 1;
+        if (n == (ssize_t)sizeof head && head.kind == FAILED) return 1;
+    }
+    return 0;
+}
+
 /* A socket that is closed with bytes unread takes what was sent with it: read to the end first, for a while. */
 static void close_after_failure(star *s, dither_status unknown)
 {
@@ -408,7 +422,7 @@ dither_status dither_comm_tcp(const dither_tcp_place *place, dither_comm **out, 
     TRY_ALLOC(s, 1);
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "tcp", .rank = place->rank, .ranks = place->ranks, .context = s, .allgather = allgather,
-                          .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce, .close = close_star};
+                          .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce, .broken = broken, .close = close_star};
     s->peers = place->rank == 0 ? place->ranks : 1;
     TRY_ALLOC(s->peer, s->peers);
     for (int i = 0; i < s->peers; i++) s->peer[i] = -1;

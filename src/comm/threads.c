@@ -106,6 +106,15 @@ out:
     return status;
 }
 
+static int broken(dither_comm *comm)
+{
+    dither_team *t = comm->context;
+    pthread_mutex_lock(&t->lock);
+    const int failed = t->culprit >= 0;
+    pthread_mutex_unlock(&t->lock);
+    return failed;
+}
+
 static void close_seat(dither_comm *comm, dither_status unknown)
 {
     dither_team *t = comm->context;
@@ -144,7 +153,7 @@ dither_status dither_team_join(dither_team *team, int rank, dither_comm **out, d
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "threads", .rank = rank, .ranks = team->ranks, .neighbours = team->ranks,
                           .neighbour = rank, .context = team, .allgather = allgather, .alltoall = alltoall,
-                          .broadcast = broadcast, .allreduce = allreduce, .close = close_seat};
+                          .broadcast = broadcast, .allreduce = allreduce, .broken = broken, .close = close_seat};
     TRY_ALLOC(comm->words, team->ranks);
     *out = comm;
     return DITHER_OK;

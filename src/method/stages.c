@@ -1,12 +1,16 @@
 #include "stages.h"
 
+#include <string.h>
+
+#include "comm/nccl.h"
+#include "options.h"
 #include "philox.h"
 
-dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_data *data, const dither_options *options,
-                              dither_error *error)
+/* This rank's own part of it. */
+static dither_status open_rank(dither_run *out, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    *out = (dither_run){.comm = comm};
+    const dither_comm *comm = out->comm;
     TRY(dither_plan_make(data, options, comm->ranks, &out->plan, error));
     if (out->plan.workers < comm->ranks)
         FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", out->plan.workers,
@@ -15,7 +19,31 @@ dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_d
     const int count = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank + 1) - first;
     TRY(dither_rank_open(&out->rank, &out->plan, first, count,
                          &(dither_place){comm->neighbours, comm->neighbour}, error));
-    TRY(dither_aggregate_open(&out->aggregate, comm, &out->plan, &out->rank, error));
+    if (comm->nccl && out->plan.aggregate->staged && !strcmp(options->comm, "nccl"))
+        FAIL(DITHER_USAGE, "--aggregate %s goes through the host's memory, not by NCCL: use another --comm",
+             out->plan.aggregate->name);
+    if (comm->nccl && !out->rank.device.stream)
+        FAIL(DITHER_DEVICE, "--comm nccl joins GPUs, and this rank's device is %s: use --device cuda, or another --comm",
+             out->rank.device.name);
+out:
+    return status;
+}
+
+dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_data *data, const dither_options *options,
+                              dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const char *why = "";
+    *out = (dither_run){.comm = comm};
+    status = open_rank(out, data, options, error);
+    if (comm->nccl) { /* whose start is collective: only when all have come as far */
+        const dither_nccl_calls *calls = dither_nccl_library(&why);
+        if (status == DITHER_OK && !calls) status = dither_fail(error, DITHER_DEVICE, "--comm nccl: %s", why);
+        TRY(dither_comm_agree(comm, status, error));
+        if (!out->plan.aggregate->staged) TRY(dither_comm_nccl(calls, comm, &out->rank.device, &out->link, error));
+    }
+    TRY(status);
+    TRY(dither_aggregate_open(&out->aggregate, out->link ? out->link : comm, &out->plan, &out->rank, error));
     out->answer = out->plan.average ? out->rank.k.average : out->rank.k.x;
 out:
     return status;
@@ -25,6 +53,7 @@ void dither_run_close(dither_run *run)
 {
     if (run->plan.method && run->plan.method->close) run->plan.method->close(run);
     dither_aggregate_close(&run->aggregate);
+    dither_comm_free(run->link, DITHER_OK);
     dither_rank_close(&run->rank);
     dither_plan_free(&run->plan);
 }

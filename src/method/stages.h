@@ -11,7 +11,8 @@
 struct dither_run {
     dither_plan plan;
     dither_rank rank;
-    dither_comm *comm; /* not owned */
+    dither_comm *comm; /* of words on the host; not owned */
+    dither_comm *link; /* of messages on the devices, or NULL: they cross by `comm` */
     dither_aggregate aggregate;
     int64_t iteration;
     double gradients;   /* evaluations of single rows' gradients by all workers so far */
@@ -21,7 +22,8 @@ struct dither_run {
     void *own;          /* of the method (its start, its close) */
 };
 
-/* The plan, this rank's workers on its device and the aggregate: every rank's own part of the set-up of a run. */
+/* The plan, this rank's workers on its device and the aggregate: every rank's own part of the set-up of a run, and,
+ * with comm->nccl, the GPUs' communicator, for which all ranks have to come. */
 dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_data *data, const dither_options *options,
                               dither_error *error);
 void dither_run_close(dither_run *run);

@@ -72,13 +72,14 @@ out:
 static dither_status gather_lengths(dither_aggregate *a, const dither_rank *rank, lengths *l, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    dither_comm *host = dither_comm_of_host(a->comm);
     const dk_device *v = &rank->device;
     const dk_rank *k = &rank->k;
     const int64_t most = 4 * k->layout.message_words;
     TRY_DEVICE(rank, v->download(v->context, l->on_device + k->first, k->message_bytes + k->first, (size_t)k->count * 8),
                "message lengths");
     for (int i = k->first; i < k->first + k->count; i++) l->bytes[i] = (uint32_t)l->on_device[i];
-    TRY(a->comm->allgather(a->comm, l->bytes, l->header, error));
+    TRY(host->allgather(host, l->bytes, l->header, error));
     for (int r = 0, i = 0; r < a->comm->ranks; r++) {
         l->of_rank[r] = 0;
         for (const int end = i + (int)(l->header[r] / 4); i < end; l->of_rank[r] += l->bytes[i++]) {
@@ -115,10 +116,11 @@ out:
 static dither_status gather_variable(dither_aggregate *a, const dither_rank *rank, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    dither_comm *host = dither_comm_of_host(a->comm);
     lengths *l = a->own;
     TRY(gather_lengths(a, rank, l, error));
     TRY(move_messages(rank, l, 1, error));
-    TRY(a->comm->allgather(a->comm, l->packed, l->of_rank, error));
+    TRY(host->allgather(host, l->packed, l->of_rank, error));
     TRY(move_messages(rank, l, 0, error));
     for (int r = 0; r < a->comm->ranks; r++)
         *(r == a->comm->rank ? &a->comm->sent : &a->comm->received) += l->of_rank[r];
