@@ -63,7 +63,7 @@ class Traces(Plot):
                                             for tx, ty in trace), (x, y, px, py))
                         self.assertEqual((low, high), (py, py))
                     self.assertTrue(math.isclose(curves[name][-1][1], last[1], rel_tol=1e-8))
-                    self.assertGreater(len(curves[name]), min(len(trace), 200) // 4)
+                    self.assertGreater(len(curves[name]), min(len(trace), 120) // 4)
 
     @unittest.skipUnless(GNUPLOT, "no gnuplot")
     def test_pictures(self):
@@ -84,7 +84,7 @@ class Traces(Plot):
     def test_long_traces_are_thinned(self):
         self.train("a.csv", "--iterations", "5000", "--trace-every", "1")
         self.plot("a.csv")
-        self.assertLessEqual(len(self.curves("a-gap-over-bits.csv")["a"]), 202)
+        self.assertLessEqual(len(self.curves("a-gap-over-bits.csv")["a"]), 122)
 
     def test_diverged(self):
         """Said in the legend; what is not finite is not drawn."""

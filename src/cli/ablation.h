@@ -54,7 +54,7 @@ int cli_runs_find(const cli_runs *runs, const char *id, cli_outcome *out);
 /* One line, on the disk when this returns. */
 dither_status cli_runs_add(cli_runs *runs, const char *id, const char *data, const char *data_hash,
                            const dither_options *options, const cli_outcome *outcome, dither_error *error);
-/* Puts the lines into the order of `ids`, all others after them. */
+/* Puts the lines into the order of `ids`, after all others. */
 dither_status cli_runs_sort(cli_runs *runs, char (*ids)[CLI_ID_BYTES], int64_t id_n, dither_error *error);
 /* The option decides what a run does, so it has a column "--name". */
 int cli_runs_has_option(const dither_option_info *info);

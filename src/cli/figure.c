@@ -8,7 +8,7 @@
 
 const char *const cli_colours[CLI_COLOURS] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9"};
 
-enum { POINTS_MOST = 200, GRID = 120 }; /* of a curve of one run; of a curve over seeds */
+enum { POINTS_MOST = 120, GRID = 80 }; /* of a curve of one run; of a curve over seeds */
 
 typedef struct axis {
     const char *name, *column, *title;

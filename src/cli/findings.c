@@ -56,17 +56,23 @@ static int is_axis(const cli_findings *f, int column)
     return 0;
 }
 
-/* One word of a label: names say what they are, numbers need their option's name. */
+static int is_among(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0) return 1;
+    return 0;
+}
+
+/* One word of a label: names say what they are, numbers need their option's name. What the method chooses for itself,
+ * beside others that were chosen, goes without saying. */
 static void write_word(FILE *stream, const char *name, const char *value)
 {
-    static const char *const plain[] = {"--method", "--codec", "data"};
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
-        if (strcmp(name, plain[i]) != 0) continue;
-        const char *slash = strrchr(value, '/');
-        fprintf(stream, " %s", slash ? slash + 1 : value);
-        return;
-    }
-    fprintf(stream, " %s=%s", name + 2, *value ? value : "default");
+    static const char *const plain[] = {"--method", "--codec", "--estimator", "--stepper", "--aggregate", "data"};
+    static const char *const silent[] = {"--estimator", "--stepper"};
+    const char *slash = strrchr(value, '/');
+    if (is_among(silent, sizeof silent / sizeof *silent, name) && (strcmp(value, "auto") == 0 || strcmp(value, "plain") == 0)) return;
+    if (is_among(plain, sizeof plain / sizeof *plain, name)) fprintf(stream, " %s", slash ? slash + 1 : value);
+    else fprintf(stream, " %s=%s", name + 2, *value ? value : "default");
 }
 
 static dither_status label_configs(cli_findings *f, dither_error *error)
@@ -80,7 +86,8 @@ static dither_status label_configs(cli_findings *f, dither_error *error)
         for (int column = 0; column < f->csv.column_n; column++)
             if (is_axis(f, column) && is_of_config(&f->csv, f->config[i].row[0], column))
                 write_word(stream, f->csv.cell[column], cli_csv_text(&f->csv, f->config[i].row[0], column));
-        if (f->config_n == 1) fprintf(stream, " %s", cli_csv_text(&f->csv, 0, cli_csv_column(&f->csv, "--method")));
+        if (fflush(stream) != 0 || bytes == 0)
+            fprintf(stream, " %s", cli_csv_text(&f->csv, f->config[i].row[0], cli_csv_column(&f->csv, "--method")));
         if (fclose(stream) != 0) FAIL(DITHER_INTERNAL, "out of memory");
         memmove(text, text + 1, strlen(text));
         f->config[i].label = text;

@@ -218,25 +218,29 @@ dither_status cli_runs_sort(cli_runs *runs, char (*ids)[CLI_ID_BYTES], int64_t i
     dither_status status = DITHER_OK;
     cli_output output = {0};
     cli_csv csv = {0};
-    char *written = NULL;
+    char *mine = NULL;
+    int64_t *order = NULL, n = 0;
     TRY(cli_csv_read(runs->path, &csv, error));
-    written = calloc((size_t)csv.row_n + 1, 1);
-    if (!written) FAIL(DITHER_INTERNAL, "out of memory");
+    mine = calloc((size_t)csv.row_n + 1, 1);
+    order = calloc((size_t)csv.row_n + 1, sizeof *order);
+    if (!mine || !order) FAIL(DITHER_INTERNAL, "out of memory");
     TRY(cli_output_open(&output, runs->path, error));
     copy_row(output.stream, &csv, -1);
     for (int64_t i = 0; i < id_n; i++) {
         int64_t row = 0;
-        while (row < csv.row_n && (written[row] || strcmp(cli_csv_text(&csv, row, 0), ids[i]) != 0)) row++;
+        while (row < csv.row_n && (mine[row] || strcmp(cli_csv_text(&csv, row, 0), ids[i]) != 0)) row++;
         if (row == csv.row_n) continue;
-        copy_row(output.stream, &csv, row);
-        written[row] = 1;
+        mine[row] = 1;
+        order[n++] = row;
     }
     for (int64_t row = 0; row < csv.row_n; row++)
-        if (!written[row]) copy_row(output.stream, &csv, row);
+        if (!mine[row]) copy_row(output.stream, &csv, row);
+    for (int64_t i = 0; i < n; i++) copy_row(output.stream, &csv, order[i]);
     TRY(cli_output_commit(&output, error));
 out:
     cli_output_close(&output);
     cli_csv_free(&csv);
-    free(written);
+    free(mine);
+    free(order);
     return status;
 }
