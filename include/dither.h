@@ -156,7 +156,8 @@ typedef struct dither_result {
     double omega;            /* variance bound of the codec at this d and block */
     double L_max, L, mu;     /* smoothness of the worst f_ij and of f, strong convexity of f */
     uint64_t state_hash;     /* of x, h and every h_i */
-    int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks */
+    int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks;
+                                or threads raced, and then it differs from run to run */
     int64_t delay_max;       /* iterations by which the latest gradient was late; -1 for methods without delays */
     double delay_mean;
     int64_t *delays;         /* delay_counts counts, owned: gradients that were late by 0, 1, ... iterations; the last

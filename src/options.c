@@ -293,6 +293,26 @@ dither_status dither_parse_delay(const char *text, dither_delay *out, dither_err
                        "T from 0 to 1000000 and P from 0 to 1", text);
 }
 
+dither_status dither_parse_speeds(const char *text, dither_speeds *out, dither_error *error)
+{
+    *out = (dither_speeds){.spread = 1};
+    if (!strcmp(text, "equal")) return DITHER_OK;
+    if (!strncmp(text, "spread:", 7) && dither_parse_real("", text + 7, 1e-6, 1e6, &out->spread, NULL) == DITHER_OK)
+        return DITHER_OK;
+    for (const char *at = text;; at++) {
+        char number[32];
+        const size_t length = strcspn(at, ",");
+        if (out->count == DITHER_SPEEDS_MAX || length >= sizeof number) break;
+        memcpy(number, at, length);
+        number[length] = '\0';
+        if (dither_parse_real("", number, 1e-6, 1e6, &out->list[out->count++], NULL) != DITHER_OK) break;
+        at += length;
+        if (!*at) return DITHER_OK;
+    }
+    return dither_fail(error, DITHER_USAGE, "--speeds: '%.80s' is not equal, spread:R, or at most %d numbers with commas between, "
+                       "each from 1e-6 to 1e6", text, DITHER_SPEEDS_MAX);
+}
+
 /* ---- the table ---- */
 
 typedef dither_status check_function(const char *text, dither_error *error);
@@ -357,6 +377,12 @@ static dither_status check_gpus(const char *text, dither_error *error)
 {
     int listed[DITHER_GPUS_MAX], count;
     return dither_parse_gpus(text, listed, &count, error);
+}
+
+static dither_status check_speeds(const char *text, dither_error *error)
+{
+    dither_speeds speeds;
+    return dither_parse_speeds(text, &speeds, error);
 }
 
 static dither_status check_delay(const char *text, dither_error *error)

@@ -104,6 +104,15 @@ dither_status dither_parse_delay(const char *text, dither_delay *out, dither_err
 enum dither_split_rule { DITHER_SPLIT_CONTIGUOUS, DITHER_SPLIT_SHUFFLED, DITHER_SPLIT_BY_LABEL, DITHER_SPLIT_DIRICHLET };
 dither_status dither_parse_split(const char *text, int *rule, double *a, dither_error *error);
 
+/* "equal", "spread:R" (from 1 to R, in even steps from the first worker to the last), or a list "4,1", which is taken
+ * again from its start when there are more workers. */
+enum { DITHER_SPEEDS_MAX = 64 };
+typedef struct dither_speeds {
+    int count; /* of the list; 0: spread */
+    double spread, list[DITHER_SPEEDS_MAX];
+} dither_speeds;
+dither_status dither_parse_speeds(const char *text, dither_speeds *out, dither_error *error);
+
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
 

@@ -387,6 +387,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     TRY(choose_stops(&p, error));
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_stepper(&p, error));
+    if (!p.pass) p.pass = p.estimator == DITHER_FULL ? 1 : p.rows / (int64_t)(p.workers * p.batch * p.local_steps);
     TRY(choose_steps(&p, error));
     TRY(choose_schedule(&p, error));
     TRY(choose_average(&p, error));

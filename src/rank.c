@@ -246,6 +246,32 @@ out:
     return status;
 }
 
+/* p + count elements of `bytes`; NULL stays NULL */
+static void *moved(const void *p, int64_t count, size_t bytes)
+{
+    return p ? (char *)p + (size_t)count * bytes : NULL;
+}
+
+dk_rank dither_rank_worker(const dither_rank *rank, int w, int64_t begin, int64_t end, const int64_t *rows)
+{
+    dk_rank k = rank->k;
+    const size_t real = k.single ? 4 : 8;
+    const int64_t vector = w * k.stride, draws = (int64_t)w * k.batch, tiles = k.layout.tiles, slot = k.first + w;
+    k.first = 0, k.count = k.workers = 1, k.rows = end - begin, k.worker_row = rows;
+    k.row_start += begin, k.label += begin, k.weight += w, k.col_start += w * (k.d + 1);
+    k.h = moved(k.h, vector, real), k.mu = moved(k.mu, vector, real), k.table = moved(k.table, begin, real);
+    k.gradient = moved(k.gradient, vector, real);
+    k.picked += draws, k.slope += draws, k.change += draws;
+    k.messages = moved(k.messages, slot * k.layout.message_words, 4);
+    k.block_stat = moved(k.block_stat, DK_STAT_PARTS * w * tiles, 8);
+    if (!k.layout.variable) return k;
+    k.symbols = moved(k.symbols, vector, 2), k.pieces = moved(k.pieces, w * tiles * k.layout.tile_words, 4);
+    k.piece_bytes = moved(k.piece_bytes, w * tiles, 4), k.piece_at = moved(k.piece_at, slot * (tiles + 2), 8);
+    k.received = moved(k.received, slot * k.stride, 2);
+    k.message_bytes = moved(k.message_bytes, slot, 8), k.sent = moved(k.sent, w, 8);
+    return k;
+}
+
 /* Multiplying by 1 changes no bit, so data of zeros and ones needs no values: a third of the memory traffic. */
 static int all_ones(const dither_data *data)
 {

@@ -29,6 +29,11 @@ dither_status dither_rank_open(dither_rank *out, const dither_plan *plan, int fi
                                const dither_place *place, dither_error *error);
 void dither_rank_close(dither_rank *rank);
 
+/* A worker of the rank as a rank of one worker, worker 0 of 1: the same memory, pointers moved. Its randomness is
+ * worker 0's: iterations must differ between workers. `begin` and `end` are its rows on the rank, `rows` the device's
+ * copy of {0, end - begin}. */
+dk_rank dither_rank_worker(const dither_rank *rank, int w, int64_t begin, int64_t end, const int64_t *rows);
+
 /* The part of it that comes after: rank->device is open, and stays so when the memory is released or an error occurs. */
 dither_status dither_rank_fill(dither_rank *rank, const dither_plan *plan, int first, int count, dither_error *error);
 void dither_rank_release(dither_rank *rank);

@@ -22,7 +22,7 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     memcpy(r->aggregate_why, p->why, sizeof p->why);
     r->downlink = !p->aggregate->back ? "" : (p->back_codec.kind == DK_CODEC_dither ? "dither" : "exact");
     r->downlink_omega = p->back_omega;
-    r->reproducible = !p->aggregate->plain;
+    r->reproducible = !p->aggregate->plain && !p->racing;
     r->loss = dither_loss_name(p->problem.loss);
     r->device = device;
     r->rows = p->rows, r->features = p->features, r->workers = p->workers;

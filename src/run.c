@@ -88,9 +88,7 @@ out:
 static int64_t next_trace(const dither_plan *p, int64_t iteration)
 {
     if (p->trace_every) return iteration + p->trace_every;
-    const int64_t draws = (int64_t)p->workers * p->batch * (int64_t)p->local_steps;
-    const int64_t pass = p->estimator == DITHER_FULL ? 1 : p->rows / draws;
-    const int64_t later = iteration / 64, step = pass > later ? pass : later;
+    const int64_t later = iteration / 64, step = p->pass > later ? p->pass : later;
     return iteration + (step > 0 ? step : 1);
 }
 

@@ -21,7 +21,7 @@ BIN = os.environ.get("DITHER_BIN", "dither")
 MPIRUN = os.environ.get("DITHER_MPIRUN", "mpirun")
 MUSHROOMS = os.path.join(os.environ.get("DITHER_DATA_DIR", "data"), "mushrooms")
 NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*\n")  # without a GPU
-METHODS = "gd sgd qsgd diana vr-diana local-sgd delayed-sgd".split()
+METHODS = "gd sgd qsgd diana vr-diana local-sgd delayed-sgd async-sgd".split()
 CODECS = [["--codec", "dither"], ["--codec", "dither", "--norm", "2", "--levels", "5", "--block", "3"],
           ["--codec", "identity"], ["--codec", "natural"], ["--codec", "randk", "--keep", "3"],
           ["--codec", "dither", "--precision", "f32", "--wire", "fixed"]]
@@ -157,6 +157,20 @@ class SameBits(Case):
         self.check_same([3], self.small, "--method", "terngrad", "--stepper", "adam", "--workers", "4", "--iterations", "40")
         self.check_same([2], self.small, "--method", "terngrad", "--aggregate", "allreduce", "--average", "poly:2",
                         "--workers", "4", "--iterations", "40")
+
+    def test_asynchronous_server(self):
+        """One worker's message at a time, from the rank that hosts it."""
+        for i, words in enumerate((["--speeds", "spread:4"], ["--codec", "dither", "--estimator", "lsvrg"],
+                                   ["--codec", "dither", "--levels", "3", "--estimator", "full", "--duration", "uniform"])):
+            self.check_same([2 + i], self.small, "--method", "async-sgd", "--workers", "6", "--iterations", "90", *words)
+        message = 4 + (8 * 2 + 31) // 32 * 4
+        s, _ = self.train(2, self.small, "--method", "async-sgd", "--workers", "2", "--iterations", "40", "--duration",
+                          "constant", "--codec", "dither", "--wire", "fixed")
+        self.assertEqual(s["sent_bytes"], 20 * message)
+        self.assertEqual(s["received_bytes"], 20 * message)
+        self.assertEqual(s["wire_bytes"], 20 * message)
+        done = self.run_ranks(2, "train", self.small, "--method", "async-sgd", "--asynchrony", "real")
+        self.check_ended(done, 2, "one rank")
 
     def test_mushrooms(self):
         self.check_same([1, 2, 3, 4], MUSHROOMS, "--l2", "6e-4", "--iterations", "2000", "--workers", "12")

@@ -48,5 +48,5 @@ void cli_report_print(const dither_result *result, const char *status)
     if (result->ranks > 1 || *result->aggregate_why) print_aggregate(result);
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "%s\n", result->state_hash,
-           result->reproducible ? "" : " (of these ranks only: float sums)");
+           result->reproducible ? "" : " (of this run: not reproducible)");
 }
