@@ -37,7 +37,7 @@ typedef enum dither_status {
 
 typedef struct dither_error {
     dither_status status;
-    char message[1024];
+    char message[2048];
 } dither_error;
 
 /* "0.1.0" */

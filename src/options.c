@@ -478,7 +478,7 @@ static int resembles(const char *known, const char *given)
 
 static dither_status fail_unknown(const char *name, dither_error *error)
 {
-    char list[768] = "";
+    char list[1536] = "";
     size_t used = 0;
     int near = 0;
     for (int i = 0; i < DITHER_OPTION_COUNT; i++) near += resembles(table[i].info.name, name);

@@ -44,13 +44,28 @@ static void describe_values(const dither_option_info *info, char *out, size_t ou
     else snprintf(out, out_bytes, " [%s%s%s]", range, between, initial);
 }
 
+/* " a|b|c", on as many lines as it takes; returns the column after it. */
+static int print_choices(const char *text, int column)
+{
+    enum { INDENT = 8 };
+    column += printf(" ");
+    while (*text) {
+        const int word = (int)strcspn(text, "|"), bar = text[word] == '|';
+        if (column + word + bar > WIDTH) column = printf("\n%*s", INDENT, "") - 1;
+        column += printf("%.*s", word + bar, text);
+        text += word + bar;
+    }
+    return column;
+}
+
 static void print_option(const dither_option_info *info)
 {
     char values[160], help[640];
     const char *metavar = info->type == DITHER_OPTION_CHOICE ? info->choices : info->metavar;
     describe_values(info, values, sizeof values);
     snprintf(help, sizeof help, "%s%s", info->help, values);
-    int column = printf("  --%s%s%s", info->name, metavar ? " " : "", metavar ? metavar : "");
+    int column = printf("  --%s", info->name);
+    if (metavar) column = print_choices(metavar, column);
     if (column + 2 > HELP_COLUMN) {
         printf("\n");
         column = 0;
