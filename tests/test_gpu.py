@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""On a GPU: every row of golden.csv on it, and NCCL between ranks, with the hashes that the CPU has.
+
+DITHER_BIN is the program, DITHER_DATA_DIR the folder of the data. Several ranks share one GPU, which NCCL allows when
+each process says that it is on another host. DITHER_GPU_DEVICE=cpu runs the same on the CPU, to test the test.
+Standard library only."""
+import csv
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BIN = os.path.abspath(os.environ.get("DITHER_BIN", "dither"))
+DATA = os.path.abspath(os.environ.get("DITHER_DATA_DIR", "data"))
+DEVICE = os.environ.get("DITHER_GPU_DEVICE", "cuda")
+MASK = (1 << 64) - 1
+RANKS = {"allgather": [], "unequal parts": ["--workers", "7"], "allreduce": ["--aggregate", "allreduce", "--levels", "3"],
+         "f32, saga": ["--estimator", "saga", "--precision", "f32"], "variable": ["--wire", "rice"]}
+
+
+def words(state=31):
+    """random_word of theory.h"""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) & MASK
+        z = state
+        z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & MASK
+        z = ((z ^ z >> 27) * 0x94D049BB133111EB) & MASK
+        yield z ^ z >> 31
+
+
+def write_plain(path, rows, d, each, classes):
+    """plain_data of test_invariance.c"""
+    random = words()
+    with open(path, "w") as f:
+        for _ in range(rows):
+            entries = []
+            for c in range(d):
+                if next(random) % d < each:
+                    entries.append("%d:%r" % (c + 1, (next(random) % 2048 - 1024) / 1024))
+            y = next(random) % 2048 - 1024
+            f.write("%s %s\n" % ((-1 if y < 0 else 1) if classes else repr(y / 1024), " ".join(entries)))
+
+
+def flags():
+    with open(os.path.join(HERE, "..", "src", "options.def")) as f:
+        return set(re.findall(r'^FLAG\("[^"]*", "[^"]*", \w+, "([^"]*)"', f.read(), re.M))
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="dither-gpu-")
+        cls.dir = cls.folder.name
+        cls.flags = flags()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def run_dither(self, *arguments, **env):
+        return subprocess.Popen([BIN, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, cwd=self.dir, env=dict(os.environ, **env))
+
+    def hash_of(self, *arguments, device=DEVICE):
+        p = self.run_dither("train", *arguments, "--reference", "none", "--device", device, "--summary", "/dev/stdout", "--quiet")
+        out, err = p.communicate(timeout=300)
+        self.assertEqual(p.returncode, 0, "%s: %s" % (" ".join(arguments), err))
+        summary = json.loads(out)
+        self.assertEqual(summary["device"], device)
+        return summary["state_hash"]
+
+
+class Golden(Case):
+    def data_of(self, row):
+        classes = row["loss"] != "least-squares"
+        path = os.path.join(self.dir, "%s-%d" % (row["data"], classes))
+        if row["data"] == "small":
+            write_plain(path, 90, 40, 12, classes)
+            return [path, "--features", "40"]
+        if row["data"] == "wide":
+            write_plain(path, 64, 9001, 25, classes)
+            return [path, "--features", "9001"]
+        return [os.path.join(DATA, row["data"])]
+
+    def options_of(self, row):
+        made = row["data"] in ("small", "wide")
+        options = ["--gamma", "x0.5" if made else "practical"]
+        for name in "loss method estimator codec wire precision workers iterations".split():
+            options += ["--" + name, row[name]]
+        if row["codec"] == "dither":
+            options += ["--levels", row["levels"], "--norm", row["norm"], "--block", row["block"]]
+        if row["codec"] == "randk":
+            options += ["--keep", row["levels"]]
+        for word in row["options"].split() if row["options"] != "-" else []:
+            name, value = word.split("=")
+            options += ["--" + name] + ([] if name in self.flags else [value])
+        return options
+
+    def test_rows(self):
+        with open(os.path.join(HERE, "golden.csv"), newline="") as f:
+            rows = list(csv.DictReader(line for line in f if not line.startswith("#")))
+        rows = [row for row in rows if "shuffle=" not in row["options"]]  # which the command applies to the file first
+        self.assertGreater(len(rows), 12)
+        for row in rows:
+            with self.subTest(row=row):
+                self.assertEqual(self.hash_of(*self.data_of(row), *self.options_of(row)), row["hash"])
+
+
+class Ranks(Case):
+    """NCCL with 1, 2 and 4 ranks on one GPU, and the same without it."""
+
+    def ranks_hash(self, ranks, comm, options):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            at = "127.0.0.1:%d" % s.getsockname()[1]
+        running = []
+        for r in reversed(range(ranks)):
+            place = ["--ranks", str(ranks), "--rank", str(r), "--rendezvous", at, "--timeout", "60", "--comm", comm]
+            more = ["--summary", "/dev/stdout"] if r == 0 else []
+            running.append(self.run_dither("train", os.path.join(DATA, "a5a"), *options, *place, "--device", DEVICE, "--quiet",
+                                           "--reference", "none", *more, NCCL_HOSTID="host%d" % r, NCCL_SOCKET_IFNAME="lo",
+                                           NCCL_IB_DISABLE="1"))
+        done = [p.communicate(timeout=200) for p in running]
+        self.assertEqual([p.returncode for p in running], [0] * ranks, done)
+        summary = json.loads(done[-1][0])
+        self.assertEqual((summary["communicator"], summary["ranks"]), (comm, ranks))
+        return summary["state_hash"]
+
+    def test_same_bits(self):
+        for name, options in RANKS.items():
+            options = ["--workers", "12", "--iterations", "300", *options]
+            expected = self.hash_of(os.path.join(DATA, "a5a"), *options, device="cpu")
+            for comm in ("tcp",) if DEVICE == "cpu" else ("nccl", "tcp"):
+                for ranks in 1, 2, 4:
+                    with self.subTest(name=name, comm=comm, ranks=ranks):
+                        self.assertEqual(self.ranks_hash(ranks, comm, options), expected)
+
+
+if __name__ == "__main__":
+    info = subprocess.run([BIN, "info"], stdout=subprocess.PIPE, text=True).stdout
+    if DEVICE == "cuda" and not re.search(r"(?m)^  cuda +GPU$", info):
+        print("skipped: no GPU that this build can use")
+        sys.exit(77)
+    unittest.main()
