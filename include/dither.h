@@ -140,7 +140,7 @@ typedef int (*dither_observer)(void *user, const dither_point *point);
 
 typedef struct dither_result {
     const char *method, *estimator, *codec, *wire, *loss, *device; /* names; static storage */
-    const char *stop; /* what ended the run: "target-gap", "iterations", "epochs", "max-seconds", "observer",
+    const char *stop; /* what ended the run: "target-gap", "target-grad", "iterations", "epochs", "max-seconds", "observer",
                          "diverged" */
     const char *comm, *aggregate; /* "local", "mpi", "threads", ...; "allgather", "allreduce", ... */
     double link_bytes;       /* that the busiest rank sends or receives in an iteration, whichever is more, where rings are
@@ -155,6 +155,7 @@ typedef struct dither_result {
     double gamma, alpha;     /* gamma of the first iteration */
     double omega;            /* variance bound of the codec at this d and block */
     double L_max, L, mu;     /* smoothness of the worst f_ij and of f, strong convexity of f */
+    int convex;              /* 0: f need not be; then there is no reference, and mu is 0 */
     uint64_t state_hash;     /* of x, h and every h_i */
     int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks;
                                 or threads raced, and then it differs from run to run */

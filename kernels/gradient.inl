@@ -1,4 +1,4 @@
-/* Gradients of a worker's f_i(x) = (weight_i / m) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2.
+/* Gradients of a worker's f_i(x) = (weight_i / m) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2 + lam sum_c x_c^2/(1 + x_c^2).
  *
  * Variance reduction keeps, for each row, the slope phi'_j where the row was last looked at, and mu_i, the mean of
  * table[j] a_j. For L-SVRG the table is the snapshot w (all rows at once, when the coin falls), for SAGA the table
@@ -40,7 +40,7 @@ BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w)
     EACH_END
 }
 
-/* g = mu_i + l2 x, or l2 x without a table, for the coordinates [begin, end) */
+/* g = mu_i + l2 x, or l2 x without a table, and the non-convex term, for the coordinates [begin, end) */
 BODY void FN(gradient_dense)(const dk_rank *k, int w, int64_t begin, int64_t end)
 {
     REAL *DK_RESTRICT g = (REAL *)k->gradient + w * k->stride + begin;
@@ -53,6 +53,13 @@ BODY void FN(gradient_dense)(const dk_rank *k, int w, int64_t begin, int64_t end
     } else {
         EACH(c, end - begin)
             g[c] = l2 * x[c];
+        EACH_END
+    }
+    if (k->nonconvex != 0) { /* its derivative is 2 lam x / (1 + x^2)^2 */
+        const REAL twice = (REAL)(2 * k->nonconvex);
+        EACH(c, end - begin)
+            const REAL s = 1 + x[c] * x[c];
+            g[c] += twice * x[c] / (s * s);
         EACH_END
     }
 }

@@ -117,6 +117,7 @@ typedef struct dk_rank {
     uint64_t seed;
     int32_t stepper;  /* DK_STEPPER_... */
     double l2, prox_a, prox_b;
+    double nonconvex; /* lam: every f_ij has lam sum_c x_c^2 / (1 + x_c^2) too */
     double beta1, beta2, epsilon; /* of the stepper */
     dk_codec codec;
     dk_layout layout;

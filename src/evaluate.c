@@ -6,7 +6,8 @@
 #include "gap.h"
 #include "prox.h"
 
-/* grad f at `at`, the device's copy of x: the mean of the workers' gradients in their order, + l2 x. */
+/* grad f at `at`, the device's copy of x: the mean of the workers' gradients in their order, + l2 x and the
+ * non-convex term. */
 static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const void *at, const double *x, double *out,
                                    dither_error *error)
 {
@@ -22,7 +23,10 @@ static dither_status full_gradient(dither_evaluator *e, dither_rank *r, const vo
             for (int64_t c = 0; c < k->d; c++) out[c] += e->gradients[w * k->stride + c];
         TRY(e->comm->broadcast(e->comm, out, (size_t)k->d * sizeof *out, rank, error));
     }
-    for (int64_t c = 0; c < k->d; c++) out[c] = out[c] / k->workers + k->l2 * x[c];
+    for (int64_t c = 0; c < k->d; c++) {
+        const double s = 1 + x[c] * x[c];
+        out[c] = out[c] / k->workers + k->l2 * x[c] + 2 * k->nonconvex * x[c] / (s * s);
+    }
 out:
     return status;
 }
@@ -91,15 +95,17 @@ dither_status dither_evaluate(dither_evaluator *e, dither_rank *r, const void *a
 {
     dither_status status = DITHER_OK;
     const dk_rank *k = &r->k;
-    double sums[2], norm2 = 0, dist2 = 0;
+    double sums[2], norm2 = 0, dist2 = 0, saturated = 0;
     TRY(dither_rank_read(r, at, k->d, e->x, error));
     TRY(row_sums(e, r, sums, error));
     for (int64_t c = 0; c < k->d; c++) {
         const double delta = e->x[c] - e->star[c];
         norm2 += e->x[c] * e->x[c], dist2 += delta * delta;
+        saturated += e->x[c] * e->x[c] / (1 + e->x[c] * e->x[c]);
     }
     const double rows = (double)e->rows;
-    point->loss = sums[0] / rows + k->l2 / 2 * norm2 + dither_regulariser(k->prox, k->prox_a, k->prox_b, e->x, k->d);
+    point->loss = sums[0] / rows + k->l2 / 2 * norm2 + k->nonconvex * saturated +
+                  dither_regulariser(k->prox, k->prox_a, k->prox_b, e->x, k->d);
     point->gap = point->dist2 = NAN;
     if (e->optimum) {
         point->dist2 = dist2;

@@ -169,7 +169,7 @@ static dither_status worker_smoothness(dither_plan *p, dither_error *error)
         double norm;
         TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
         const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
-        const double L = curvature[p->problem.loss] * norm * weight + p->problem.l2;
+        const double L = curvature[p->problem.loss] * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
         if (L > p->L_worker) p->L_worker = L;
     }
 out:
@@ -185,7 +185,7 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     const dither_facts facts = {
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
-        .mu = p->smoothness.mu, .local_steps = p->local_steps, .delay = p->delay};
+        .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .local_steps = p->local_steps, .delay = p->delay};
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
     int theory;
     TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));
@@ -249,14 +249,18 @@ out:
 static dither_status choose_stops(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
-    const int none = !o->iterations_set && !o->epochs_set && !o->target_gap_set && !o->max_seconds_set;
-    const int reference = !strcmp(o->reference, "auto");
+    const int none = !o->iterations_set && !o->epochs_set && !o->target_gap_set && !o->target_grad_set && !o->max_seconds_set;
+    const int convex = dither_problem_is_convex(&p->problem);
     dither_status status = DITHER_OK;
+    p->reference = convex && !strcmp(o->reference, "auto");
     p->stop_iterations = o->iterations_set ? o->iterations : INT64_MAX;
     p->stop_epochs = o->epochs_set ? o->epochs : (none ? 10000 : INFINITY);
     p->stop_seconds = o->max_seconds_set ? o->max_seconds : INFINITY;
-    p->stop_gap = o->target_gap_set ? o->target_gap : (none && reference ? 1e-12 : 0);
-    if (o->target_gap_set && !reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
+    p->stop_gap = o->target_gap_set ? o->target_gap : (none && p->reference ? 1e-12 : 0);
+    p->stop_grad = o->target_grad_set ? o->target_grad : (none && !convex ? 1e-6 : 0);
+    if (o->target_gap_set && !convex)
+        FAIL(DITHER_USAGE, "--target-gap needs the optimum, and the problem is not convex: --target-grad G stops at a small gradient");
+    if (o->target_gap_set && !p->reference) FAIL(DITHER_USAGE, "--target-gap needs the optimum: not with --reference none");
     TRY(dither_parse_trace_every(o->trace_every, &p->trace_every, error));
 out:
     return status;

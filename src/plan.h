@@ -49,7 +49,8 @@ struct dither_plan {
 
     int64_t stop_iterations; /* INT64_MAX: no limit */
     double stop_epochs, stop_seconds; /* infinity: no limit */
-    double stop_gap;         /* 0: no target */
+    double stop_gap, stop_grad; /* 0: no target */
+    int reference;           /* x* is solved for first */
     int64_t trace_every;     /* 0: auto */
 };
 

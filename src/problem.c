@@ -40,6 +40,7 @@ dither_status dither_problem_make(const dither_data *data, const dither_options 
     *out = (dither_problem){.data = data, .y = y, .loss = loss};
     out->threads = options->threads_set ? (int)options->threads : 0;
     out->l2 = options->l2_set ? options->l2 : 1.0 / (double)data->rows;
+    out->nonconvex = options->nonconvex;
     TRY(dither_parse_prox(options->prox, &out->prox, &out->prox_a, &out->prox_b, error));
     return DITHER_OK;
 out:

@@ -301,6 +301,7 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
                    .unit = all_ones(dither_plan_data(p)), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
+                   .nonconvex = p->problem.nonconvex,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
                    .stepper = p->stepper, .beta1 = p->options->momentum, .beta2 = p->options->beta2,
                    .epsilon = p->options->epsilon,

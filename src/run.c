@@ -75,6 +75,7 @@ static dither_status trace_point(training *t, dither_observer observer, void *us
     if (t->run.iteration == 0) t->loss0 = point->loss;
     TRY(check_divergence(t, error));
     if (p->stop_gap > 0 && point->gap <= p->stop_gap) t->stop = "target-gap";
+    if (!t->stop && p->stop_grad > 0 && point->grad_norm <= p->stop_grad) t->stop = "target-grad";
     TRY(observe(t, observer, user, error));
     return DITHER_OK;
 out:
@@ -270,7 +271,8 @@ out:
 static dither_status compare_inputs(training *t, const dither_data *data, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const double steps[] = {t->run.plan.gamma, t->run.plan.alpha, t->run.plan.omega, t->run.plan.problem.l2};
+    const double steps[] = {t->run.plan.gamma, t->run.plan.alpha, t->run.plan.omega, t->run.plan.problem.l2,
+                            t->run.plan.problem.nonconvex};
     uint64_t h = dither_hash64(data->hash, steps, sizeof steps);
     h = dither_hash64(h, &t->run.plan.codec, sizeof t->run.plan.codec);
     h = dither_hash64(h, dither_plan_labels(&t->run.plan), (size_t)data->rows * sizeof(double));
@@ -288,7 +290,7 @@ static dither_status set_up(training *t, const dither_data *data, const dither_o
     dither_status status = DITHER_OK, solved = DITHER_OK;
     TRY(dither_comm_agree(t->run.comm, dither_run_open(&t->run, t->run.comm, data, options, error), error));
     TRY(compare_inputs(t, data, error));
-    if (t->run.comm->rank == 0 && !strcmp(options->reference, "auto"))
+    if (t->run.comm->rank == 0 && t->run.plan.reference)
         solved = dither_solve(&t->run.plan.problem, !options->no_cache, &t->optimum, error);
     TRY(dither_comm_agree(t->run.comm, solved, error));
 out:
@@ -298,7 +300,7 @@ out:
 static dither_status train(training *t, dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    if (!strcmp(t->run.plan.options->reference, "auto")) TRY(share_optimum(t, error));
+    if (t->run.plan.reference) TRY(share_optimum(t, error));
     TRY(dither_evaluator_open(&t->evaluator, t->run.comm, &t->run.rank, t->run.plan.rows, t->optimum, error));
     status = loop(t, observer, user, error);
     if (status != DITHER_OK && status != DITHER_DIVERGED) goto out;

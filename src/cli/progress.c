@@ -49,7 +49,8 @@ dither_status cli_progress_create(const cli_arguments *arguments, cli_progress *
     progress->iterations = real_option(arguments->options, "iterations");
     progress->epochs = real_option(arguments->options, "epochs");
     progress->seconds = real_option(arguments->options, "max-seconds");
-    const int has_limit = !isnan(progress->iterations) || !isnan(progress->epochs) || !isnan(progress->seconds);
+    const int has_limit = !isnan(progress->iterations) || !isnan(progress->epochs) || !isnan(progress->seconds) ||
+                          !isnan(real_option(arguments->options, "target-grad"));
     if (isnan(progress->target_gap) && !has_limit) progress->target_gap = 1e-12; /* what the option's help says */
     return DITHER_OK;
 }

@@ -7,6 +7,10 @@
 static void print_optimality(const dither_result *result)
 {
     printf("  loss P(x)    %.15g\n", result->last.loss);
+    if (!result->convex) {
+        printf("  gap P - P*   none: the problem is not convex, so there is no reference optimum\n");
+        printf("  ||gradient|| %.3g\n", result->last.grad_norm);
+    }
     if (!isnan(result->last.gap)) printf("  gap P - P*   %.3g\n", result->last.gap);
     if (!isnan(result->last.dist2)) printf("  ||x - x*||^2 %.3g\n", result->last.dist2);
 }

@@ -58,6 +58,7 @@ static void write_constants(cli_json *json, const dither_result *result)
     cli_json_real(json, "L_max", result->L_max);
     cli_json_real(json, "L", result->L);
     cli_json_real(json, "mu", result->mu);
+    cli_json_literal(json, "convex", result->convex ? "true" : "false");
     snprintf(hash, sizeof hash, "%016" PRIx64, result->state_hash);
     cli_json_string(json, "state_hash", hash);
     cli_json_literal(json, "reproducible", result->reproducible ? "true" : "false");

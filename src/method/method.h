@@ -23,7 +23,8 @@ typedef struct dither_facts {
     double L_max;    /* of the worst f_ij */
     double L_worker; /* of the worst f_i */
     double L;        /* of f */
-    double mu;
+    double mu;       /* 0 where the problem is not convex */
+    int convex;      /* is f? */
     double local_steps; /* most local steps of a round (local-sgd), else 1 */
     double delay;       /* tau: the longest delay of a gradient that the method allows or expects, else 0 */
 } dither_facts;

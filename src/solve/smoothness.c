@@ -105,6 +105,11 @@ out:
     return status;
 }
 
+int dither_problem_is_convex(const dither_problem *problem)
+{
+    return problem->nonconvex == 0 && dither_loss_strong(problem->loss) >= 0;
+}
+
 dither_status dither_smoothness_find(const dither_problem *problem, dither_smoothness *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -117,9 +122,10 @@ dither_status dither_smoothness_find(const dither_problem *problem, dither_smoot
     }
     TRY(dither_gram_norm(data, 0, data->rows, &pooled, error));
     if (strong > 0 && strong == smoothness) TRY(least_curvature(problem, &least, error));
-    out->row_max = smoothness * largest + problem->l2;
-    out->pooled = smoothness * pooled + problem->l2;
-    out->mu = problem->l2 + least;
+    /* the second derivative of x^2/(1 + x^2) is between -1/2 and 2 */
+    out->row_max = smoothness * largest + problem->l2 + 2 * problem->nonconvex;
+    out->pooled = smoothness * pooled + problem->l2 + 2 * problem->nonconvex;
+    out->mu = dither_problem_is_convex(problem) ? problem->l2 + least : 0;
 out:
     return status;
 }

@@ -21,6 +21,9 @@ static dither_status take_apart(const dither_problem *problem, parts *out, dithe
     dither_status status = DITHER_OK;
     const double a = problem->prox_a, b = problem->prox_b;
     *out = (parts){.l2 = problem->l2, .face = {.kind = DK_PROX_NONE}};
+    if (!dither_problem_is_convex(problem))
+        FAIL(DITHER_USAGE, "the problem is not convex (%s): there is no reference optimum",
+             problem->nonconvex != 0 ? "--nonconvex" : "its --loss is not");
     if (!(problem->l2 >= 0)) FAIL(DITHER_USAGE, "--l2 is %g: it must be 0 or more", problem->l2);
     if (problem->data->rows < 1) FAIL(DITHER_BAD_DATA, "the data has no rows: there is nothing to minimise");
     switch (problem->prox) {

@@ -11,6 +11,7 @@ typedef struct dither_problem {
     const double *y; /* rows: the label of each row as the loss takes it */
     int loss;        /* DK_LOSS_..., kernels/losses.h */
     double l2;
+    double nonconvex; /* lam of lam sum_c x_c^2 / (1 + x_c^2); dither_solve takes 0 only */
     int prox;        /* DK_PROX_..., kernels/prox.h */
     double prox_a, prox_b;
     int threads;     /* at most so many, 0 for as many as there are cores; never changes the result */
@@ -22,6 +23,9 @@ typedef struct dither_smoothness {
     double mu;      /* strong convexity of f known from theory: l2, + lambda_min(A^T A / N) for least squares with
                        d <= 5000 */
 } dither_smoothness;
+
+/* Is P convex for all data? Where it is not there is no reference optimum, and mu counts as 0. */
+int dither_problem_is_convex(const dither_problem *problem);
 
 dither_status dither_smoothness_find(const dither_problem *problem, dither_smoothness *out, dither_error *error);
 
