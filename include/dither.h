@@ -5,7 +5,7 @@
  *   one sentence: what was wrong, where, what would be right. The library never prints and never exits.
  * - Inputs are copied; what a function creates, the matching _free releases. _free accepts NULL.
  * - No global state: objects may be used from several threads as long as each object is used by one at a time.
- * - Shapes: N rows, d features, n workers, m rows a worker. Sizes in bytes are named _bytes.
+ * - Shapes: N rows, d features (times K with K classes), n workers, m rows a worker. Sizes in bytes are named _bytes.
  */
 #ifndef DITHER_H
 #define DITHER_H
@@ -84,7 +84,9 @@ DITHER_API void dither_options_free(dither_options *options);
 typedef struct dither_data dither_data;
 
 /* Read a LIBSVM file: "label index:value ...", one row a line, indices from 1, ascending. A compressed file (gzip,
- * bzip2, xz) is recognised by its content and decompressed. Entries whose value is 0 are left out. Uses the options `features` and `shuffle`. DITHER_BAD_DATA gives line and column. */
+ * bzip2, xz) is recognised by its content and decompressed. Or images in IDX format, known by their first bytes, as MNIST's
+ * are, a row for each, with the labels' file beside them. Entries whose value is 0 are left out. Uses the options `features`,
+ * `shuffle`, `idx-labels` and `idx-scale`. DITHER_BAD_DATA gives line and column. */
 DITHER_API dither_status dither_data_read(const char *path, const dither_options *options, dither_data **out,
                                           dither_error *error);
 /* Copy rows given in compressed sparse row form: row r has the entries row_start[r] <= k < row_start[r+1] of
@@ -165,8 +167,10 @@ typedef struct dither_result {
                                 count, when there are 1024, is of all longer ones too. NULL without delays */
     int64_t delay_counts;
     dither_point last;
-    double *x; /* d values, owned by the result */
-    double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others); NULL for regression */
+    int64_t outputs; /* K: 1, or of softmax the number of classes */
+    double *x; /* K x features values, class after class, owned by the result */
+    double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others), or the K values of
+                             softmax's classes in ascending order; NULL for regression */
 } dither_result;
 
 /* Train on `data` as `options` say. On DITHER_DIVERGED *out holds the last state, if it could be read; on any other
@@ -187,8 +191,8 @@ typedef struct dither_optimum {
     double grad_norm;   /* norm of the smallest subgradient of P at x */
     double certificate; /* P(x) - P* <= grad_norm^2 / (2 mu); NaN when mu = 0 */
     double L_max, L, mu;
-    int64_t features;
-    double *x;          /* d values */
+    int64_t features, outputs; /* outputs: K, 1 or of softmax the number of classes */
+    double *x;          /* K x features values, class after class */
     int iterations;     /* of the solver; 0 when read from the cache */
     const char *solver; /* "newton", "newton-cg", ...; static storage */
     const char *cache_path; /* the file it was read from or written to, NULL without a cache; owned */

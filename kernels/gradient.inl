@@ -5,7 +5,8 @@
  * of gradients (each drawn row at once); both are then the same estimator
  *     g_i = (weight_i / b) sum_{j drawn} (phi'_j(x) - table[j]) a_j + mu_i + l2 x,
  * one margin a draw, and no w is kept. Without a table (SGD) the terms in table and mu_i are missing. l2 stays out
- * of tables. */
+ * of tables. With K outputs a row has K margins and K slopes, each with a part of x, of the gradient and of mu_i of its
+ * own; the functions for them stand beside those for one. */
 
 /* The x at which worker w takes its gradients. */
 HD const REAL *FN(view)(const dk_rank *k, int w)
@@ -90,9 +91,70 @@ BODY void FN(table_update)(const dk_rank *k, int w, const int64_t *picked, const
     }
 }
 
+/* out += for every output k: factor[k] scale a_row, into its part */
+BODY void FN(add_row_outputs)(const dk_rank *k, int64_t row, const double *factor, REAL scale, REAL *out)
+{
+    const int64_t begin = k->row_start[row];
+    const int32_t *column = k->column + begin;
+    const REAL *value = (const REAL *)k->value + begin;
+    const int n = (int)(k->row_start[row + 1] - begin);
+    EACH_IN_BLOCKS(o, k->outputs, e, n, n, const REAL f = (REAL)factor[o] * scale; REAL *part = out + o * k->features)
+        part[column[e]] += k->unit ? f : f * value[e];
+    EACH_IN_BLOCKS_END
+}
+
+/* table_update with several outputs; `change` is room */
+BODY void FN(table_update_outputs)(const dk_rank *k, int w, const int64_t *picked, const double *slope, double *change)
+{
+    REAL *table = (REAL *)k->table, *mu = (REAL *)k->mu + w * k->stride;
+    const REAL share = (REAL)(k->weight[w] / (double)(k->worker_row[w + 1] - k->worker_row[w]));
+    const int outputs = k->outputs;
+    for (int q = 0; q < k->batch; q++) {
+        EACH(o, outputs)
+            REAL *at = table + picked[q] * outputs + o;
+            change[o] = (double)((REAL)slope[q * outputs + o] - *at);
+            *at = (REAL)slope[q * outputs + o];
+        EACH_END
+        FN(add_row_outputs)(k, picked[q], change, share, mu);
+    }
+}
+
+BODY void FN(draw_slopes_outputs)(const dk_rank *k, int w)
+{
+    const int outputs = k->outputs;
+    const int64_t *picked = k->picked + (int64_t)w * k->batch, draws = (int64_t)w * k->batch * outputs;
+    double *slope = k->slope + draws, *change = k->change + draws;
+    const REAL *table = (const REAL *)k->table, *x = FN(view)(k, w);
+    EACH_OCTET(e, (int64_t)k->batch * outputs)
+        const REAL z = FN(row_margin)(k, picked[e / outputs], x + e % outputs * k->features);
+        OCTET_ONCE slope[e] = (double)z;
+    EACH_END
+    EACH(q, k->batch)
+        double *s = slope + q * outputs;
+        dk_multi_slopes(k->loss, s, outputs, k->label[picked[q]]);
+        for (int o = 0; o < outputs; o++)
+            change[q * outputs + o] = k->snapshot ? (double)((REAL)s[o] - table[picked[q] * outputs + o]) : s[o];
+    EACH_END
+}
+
+BODY void FN(gradient_add_drawn_outputs)(const dk_rank *k, int w)
+{
+    const int outputs = k->outputs;
+    const int64_t *picked = k->picked + (int64_t)w * k->batch, draws = (int64_t)w * k->batch * outputs;
+    double *change = k->change + draws;
+    REAL *g = (REAL *)k->gradient + w * k->stride;
+    const REAL share = (REAL)(k->weight[w] / k->batch);
+    for (int q = 0; q < k->batch; q++) FN(add_row_outputs)(k, picked[q], change + q * outputs, share, g);
+    if (k->saga) FN(table_update_outputs)(k, w, picked, k->slope + draws, change);
+}
+
 /* phi' of the drawn rows at x, and its change against the table */
 BODY void FN(draw_slopes)(const dk_rank *k, int w)
 {
+    if (k->outputs > 1) {
+        FN(draw_slopes_outputs)(k, w);
+        return;
+    }
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
     double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
     const REAL *table = (const REAL *)k->table, *x = FN(view)(k, w);
@@ -110,6 +172,10 @@ BODY void FN(draw_slopes)(const dk_rank *k, int w)
 /* g += (weight_i / b) sum of change_q a_q; then the table, for SAGA */
 BODY void FN(gradient_add_drawn)(const dk_rank *k, int w)
 {
+    if (k->outputs > 1) {
+        FN(gradient_add_drawn_outputs)(k, w);
+        return;
+    }
     const int64_t *picked = k->picked + (int64_t)w * k->batch;
     const double *slope = k->slope + (int64_t)w * k->batch, *change = k->change + (int64_t)w * k->batch;
     REAL *g = (REAL *)k->gradient + w * k->stride;
@@ -129,19 +195,62 @@ HD const REAL *FN(view_of_row)(const dk_rank *k, int64_t row)
     return FN(view)(k, low);
 }
 
+BODY void FN(slopes_of_rows_outputs)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
+{
+    const int outputs = k->outputs;
+    double *margin = k->margin + begin * outputs;
+    EACH_OCTET(e, (end - begin) * outputs)
+        const int64_t row = begin + e / outputs;
+        const REAL z = FN(row_margin)(k, row, FN(view_of_row)(k, row) + e % outputs * k->features);
+        OCTET_ONCE margin[e] = (double)z;
+    EACH_END
+    EACH(j, end - begin)
+        dk_multi_slopes(k->loss, margin + j * outputs, outputs, k->label[begin + j]);
+        for (int o = 0; o < outputs; o++) table[(begin + j) * outputs + o] = (REAL)margin[j * outputs + o];
+    EACH_END
+}
+
 /* phi' for the rows [begin, end), each at its worker's x */
 BODY void FN(slopes_of_rows)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
 {
+    if (k->outputs > 1) {
+        FN(slopes_of_rows_outputs)(k, table, begin, end);
+        return;
+    }
     EACH_OCTET(j, end - begin)
         const REAL z = FN(row_margin)(k, begin + j, FN(view_of_row)(k, begin + j));
         OCTET_ONCE table[begin + j] = (REAL)dk_loss_slope(k->loss, (double)z, k->label[begin + j]);
     EACH_END
 }
 
+/* Column by column, so that the classes find its rows' slopes in the cache. */
+BODY void FN(columns_mean_outputs)(const dk_rank *k, int w, const REAL *table, REAL *out, int64_t begin, int64_t end)
+{
+    const int64_t row0 = k->worker_row[w], *start = k->col_start + w * (k->features + 1);
+    const int outputs = k->outputs;
+    const REAL share = (REAL)(k->weight[w] / (double)(k->worker_row[w + 1] - row0));
+    EACH_OCTET(f, (end - begin) * outputs)
+        const int64_t c = begin + f / outputs, o = f % outputs, first = start[c];
+        const int32_t *row = k->col_row + first;
+        const REAL *value = (const REAL *)k->col_value + first, *rows = table + row0 * outputs + o;
+        REAL total;
+        if (k->unit) {
+            OCTET_SUM(total, REAL, e, start[c + 1] - first, rows[(int64_t)row[e] * outputs]);
+        } else {
+            OCTET_SUM(total, REAL, e, start[c + 1] - first, rows[(int64_t)row[e] * outputs] * value[e]);
+        }
+        OCTET_ONCE out[w * k->stride + o * k->features + c] = total * share;
+    EACH_END
+}
+
 /* out[c] = (weight_i / m) sum_j table[j] a_jc for the columns [begin, end) of worker w */
 BODY void FN(columns_mean)(const dk_rank *k, int w, const REAL *table, REAL *out, int64_t begin, int64_t end)
 {
-    const int64_t row0 = k->worker_row[w], *start = k->col_start + w * (k->d + 1);
+    if (k->outputs > 1) {
+        FN(columns_mean_outputs)(k, w, table, out, begin, end);
+        return;
+    }
+    const int64_t row0 = k->worker_row[w], *start = k->col_start + w * (k->features + 1);
     const REAL share = (REAL)(k->weight[w] / (double)(k->worker_row[w + 1] - row0));
     const REAL *rows = table + row0;
     EACH_OCTET(c, end - begin)
@@ -158,6 +267,34 @@ BODY void FN(columns_mean)(const dk_rank *k, int w, const REAL *table, REAL *out
     EACH_END
 }
 
+/* Loss and divergence of the rows [begin, end) with several outputs. */
+BODY void FN(evaluate_outputs)(const dk_rank *k, int64_t begin, int64_t end, double *loss, double *divergence)
+{
+    const int outputs = k->outputs;
+    double *margin = k->margin + begin * outputs, *change = margin + k->rows * outputs;
+    EACH_OCTET(f, (end - begin) * outputs)
+        const int64_t row = begin + f / outputs, part = f % outputs * k->features;
+        const int64_t first = k->row_start[row], length = k->row_start[row + 1] - first;
+        const int32_t *column = k->column + first;
+        const REAL *value = (const REAL *)k->value + first;
+        double z0, delta;
+        OCTET_SUM(z0, double, e, length, (k->unit ? 1.0 : (double)value[e]) * k->x_star[part + column[e]]);
+        OCTET_SUM(delta, double, e, length, (k->unit ? 1.0 : (double)value[e]) * k->x_diff[part + column[e]]);
+        OCTET_ONCE
+        {
+            margin[f] = z0;
+            change[f] = delta;
+        }
+    EACH_END
+    EACH(j, end - begin)
+        double *z = margin + j * outputs, *delta = change + j * outputs;
+        const double y = k->label[begin + j];
+        divergence[j] = dk_multi_bregman(k->loss, z, delta, outputs, y);
+        for (int o = 0; o < outputs; o++) z[o] += delta[o];
+        loss[j] = dk_multi_value(k->loss, z, outputs, y);
+    EACH_END
+}
+
 /* Sums over the rows [begin, end) for the trace: phi, and phi's divergence from x* (x* = 0 when it isn't known).
  * Double whatever REAL: the margins at x* and of x - x* are summed apart, so that a gap of 1e-20 is a number. */
 BODY void FN(evaluate_rows)(const dk_rank *k, int64_t begin, int64_t end, double *out)
@@ -167,7 +304,8 @@ BODY void FN(evaluate_rows)(const dk_rank *k, int64_t begin, int64_t end, double
         loss[j] = 0;
         divergence[j] = 0;
     EACH_END
-    EACH_OCTET(j, end - begin)
+    if (k->outputs > 1) FN(evaluate_outputs)(k, begin, end, loss, divergence);
+    EACH_OCTET(j, k->outputs > 1 ? 0 : end - begin)
         const int64_t first = k->row_start[begin + j], length = k->row_start[begin + j + 1] - first;
         const int32_t *column = k->column + first;
         const REAL *value = (const REAL *)k->value + first;

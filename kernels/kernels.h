@@ -1,5 +1,5 @@
 /* What the kernels work on, and the table of functions that a device offers. Included by C and by nvcc; knows
- * nothing of src/. Shapes: d features, n workers in all, W of them on this rank, N rows on this rank. */
+ * nothing of src/. Shapes: d coordinates of x, n workers in all, W of them on this rank, N rows on this rank. */
 #ifndef DITHER_KERNELS_H
 #define DITHER_KERNELS_H
 
@@ -113,7 +113,9 @@ typedef struct dk_rank {
     int32_t averaged; /* a weighted mean of the iterates is kept */
     int32_t stream;   /* of the random words that round messages: DK_STREAM_UPLINK, DK_STREAM_DOWNLINK */
     int32_t unit;     /* every value is 1, so neither `value` nor `col_value` is stored: they are NULL */
-    int64_t d, stride, rows;
+    int32_t outputs;  /* K: margins of a row, one for each class; 1 but for losses of multi/ */
+    int64_t d, stride, rows; /* d = K features: x lies class after class, x[k features + c] */
+    int64_t features; /* columns of the data */
     uint64_t seed;
     int32_t stepper;  /* DK_STEPPER_... */
     double l2, prox_a, prox_b;
@@ -129,7 +131,7 @@ typedef struct dk_rank {
     const void *value;         /* real, nonzeros */
     const double *label;       /* rows */
     const double *weight;      /* count: n m_i / N, so that the mean of the f_i is the pooled f */
-    const int64_t *col_start;  /* count x (d + 1) */
+    const int64_t *col_start;  /* count x (features + 1) */
     const int32_t *col_row;    /* nonzeros: row within the worker's shard */
     const void *col_value;     /* real, nonzeros */
 
@@ -139,10 +141,11 @@ typedef struct dk_rank {
     void *average;          /* real d: weighted mean of the x so far; none unless `averaged` */
     const void *local;      /* real count x stride: the x that each worker sees, if not x itself; or NULL */
     void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
-    void *table;            /* real rows: phi' of each row where it was last looked at */
+    void *table;            /* real rows x K: phi' of each row where it was last looked at */
     void *gradient;         /* real count x stride */
     int64_t *picked;        /* count x batch: rows drawn */
-    double *slope, *change; /* count x batch: phi' at x; and minus the table's */
+    double *slope, *change; /* count x batch x K: phi' at x; and minus the table's */
+    double *margin;         /* 2 x rows x K: room for margins; NULL where K is 1 */
     uint32_t *messages;     /* workers x layout.message_words, worker after worker */
     /* where layout.variable, else NULL (variable.h) */
     uint16_t *symbols;      /* count x stride */
@@ -166,7 +169,7 @@ typedef struct dk_rank {
                                message could not be decoded */
 
     /* evaluation */
-    void *eval_table;            /* real rows */
+    void *eval_table;            /* real rows x K */
     const double *x_star, *x_diff; /* d: x*, x - x* */
     double *eval_sums;           /* 2 x eval chunks of this rank: loss, Bregman divergence */
 } dk_rank;

@@ -25,7 +25,7 @@ static void FN(draw_ahead)(const dk_rank *k, const dk_round *r, int w)
         for (int64_t i = 0; !k->unit && i < bytes + 63; i += 64) __builtin_prefetch(value + i);
         for (int64_t i = 0; i < length * 4 + 63 && i < 320; i += 64) __builtin_prefetch(column + i);
         __builtin_prefetch(k->label + picked[q]);
-        if (k->snapshot) __builtin_prefetch((const REAL *)k->table + picked[q]);
+        if (k->snapshot) __builtin_prefetch((const REAL *)k->table + picked[q] * k->outputs);
     }
 }
 
@@ -135,7 +135,7 @@ static void FN(plain_range)(const void *job, int64_t begin, int64_t end)
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const dk_layout *y = &k->layout;
-    const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch : 0));
+    const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch * k->outputs : 0));
     const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE && !k->shared && !k->plain;
     const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
     if (stages != DK_ENCODE || !k->shared) dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
@@ -162,7 +162,7 @@ static void FN(table_range)(const void *job, int64_t begin, int64_t end)
 static void FN(columns_range)(const void *job, int64_t begin, int64_t end)
 {
     const FN(job) *j = job;
-    const int64_t d = j->k->d, chunks = (d + FN(COLUMNS) - 1) / FN(COLUMNS);
+    const int64_t d = j->k->features, chunks = (d + FN(COLUMNS) - 1) / FN(COLUMNS);
     for (int64_t e = begin; e < end; e++) {
         const int64_t column = e % chunks * FN(COLUMNS), last = column + FN(COLUMNS) < d ? column + FN(COLUMNS) : d;
         FN(columns_mean)(j->k, (int)(e / chunks), j->table, j->out, column, last);
@@ -171,7 +171,7 @@ static void FN(columns_range)(const void *job, int64_t begin, int64_t end)
 
 static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)
 {
-    const int64_t units = k->row_start[k->rows], chunks = (k->d + FN(COLUMNS) - 1) / FN(COLUMNS);
+    const int64_t units = k->row_start[k->rows] * k->outputs, chunks = (k->features + FN(COLUMNS) - 1) / FN(COLUMNS);
     const FN(job) job = {.k = k, .table = table, .out = out};
     if (!keep_table) dk_cpu_share(cpu, units, (k->rows + FN(ROWS) - 1) / FN(ROWS), FN(table_range), &job);
     dk_cpu_share(cpu, units, k->count * chunks, FN(columns_range), &job);
@@ -212,7 +212,7 @@ static void FN(local_range)(const void *job, int64_t begin, int64_t end)
 static void FN(local)(const dk_cpu *cpu, const dk_rank *k, const dk_local *l)
 {
     const FN(local_job) job = {.k = k, .l = l};
-    dk_cpu_share(cpu, k->count * (k->d + 32 * (int64_t)k->batch) * (l->steps + 1), k->count, FN(local_range), &job);
+    dk_cpu_share(cpu, k->count * (k->d + 32 * (int64_t)k->batch * k->outputs) * (l->steps + 1), k->count, FN(local_range), &job);
 }
 
 static void FN(direction_range)(const void *job, int64_t begin, int64_t end)
@@ -277,7 +277,7 @@ static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
     int64_t chunks = 0;
     for (int w = 0; w < k->count; w++)
         chunks += (k->worker_row[w + 1] - k->worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
-    dk_cpu_share(cpu, k->row_start[k->rows], chunks, FN(evaluate_range), &job);
+    dk_cpu_share(cpu, k->row_start[k->rows] * k->outputs, chunks, FN(evaluate_range), &job);
 }
 
 typedef struct FN(blend_job) {

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(const __grid_cons
 __global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(const __grid_constant__ dk_rank k, const REAL *table, REAL *out)
 {
     const int64_t begin = (int64_t)blockIdx.x * FN(COLUMNS);
-    FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.d ? begin + FN(COLUMNS) : k.d);
+    FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.features ? begin + FN(COLUMNS) : k.features);
 }
 
 __global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r) { FN(decode_gather)(&k, &r); }
@@ -173,7 +173,7 @@ static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r,
 static cudaError_t FN(refresh)(cudaStream_t s, const dk_rank *k, REAL *table, REAL *out, int keep_table)
 {
     if (!keep_table) FN(table_kernel)<<<FN(blocks)(k->rows, FN(ROWS)), DK_THREADS, 0, s>>>(*k, table);
-    FN(columns_kernel)<<<dim3(FN(blocks)(k->d, FN(COLUMNS)), k->count), DK_THREADS, 0, s>>>(*k, table, out);
+    FN(columns_kernel)<<<dim3(FN(blocks)(k->features, FN(COLUMNS)), k->count), DK_THREADS, 0, s>>>(*k, table, out);
     return cudaGetLastError();
 }
 

@@ -9,6 +9,9 @@
  *     ...
  *     checksum 0123456789abcdef
  *
+ * With several classes, "labels classes 20" stands for the labels, and for each class in ascending order of its label
+ * there follow a line "class 3", with that label, and its weights as above.
+ *
  * The checksum is dither_hash64 chained over the lines before it, so a damaged or shortened file is found out. */
 #include "data/data.h"
 #include "hash.h"
@@ -27,9 +30,10 @@
 
 struct dither_model {
     int loss; /* DK_LOSS_... */
-    double label_values[2]; /* of -1 (NaN: every other value) and +1; not used for regression */
+    int outputs;
+    double *label_values; /* 2: of -1 (NaN: every other value) and +1; or one for each of several outputs; NULL for regression */
     int64_t features;
-    double *x; /* features */
+    double *x; /* outputs x features */
 };
 
 /* ---- writing ---- */
@@ -69,28 +73,39 @@ static void write_labels(writer *w, const double *values)
     write_line(w, "labels %s %s\n", negative, positive);
 }
 
+/* "weights N" and N lines. */
+static void write_weights(writer *w, const double *x, int64_t features)
+{
+    int64_t weights = 0;
+    for (int64_t c = 0; c < features; c++) weights += x[c] != 0;
+    write_line(w, "weights %" PRId64 "\n", weights);
+    for (int64_t c = 0; c < features; c++) {
+        char number[32];
+        if (x[c] == 0) continue;
+        dither_format_real(x[c], number);
+        write_line(w, "%" PRId64 " %s\n", c + 1, number);
+    }
+}
+
 dither_status dither_model_save(const dither_result *result, const char *path, dither_error *error)
 {
     dither_status status = DITHER_OK;
     writer w = {0};
-    int64_t weights = 0;
+    const int several = result->outputs > 1;
     int reason;
-    for (int64_t c = 0; c < result->features; c++) {
+    for (int64_t c = 0; c < result->outputs * result->features; c++)
         if (!dk_finite(result->x[c]))
             FAIL(DITHER_DIVERGED, "weight %" PRId64 " is not finite: there is no model to save", c + 1);
-        weights += result->x[c] != 0;
-    }
     if ((reason = dither_whole_file_open(&w.file, path))) TRY(cannot_write(path, reason, error));
     write_line(&w, "dither-model 1\n");
     write_line(&w, "loss %s\n", result->loss);
-    write_labels(&w, result->label_values);
+    if (several) write_line(&w, "labels classes %" PRId64 "\n", result->outputs);
+    else write_labels(&w, result->label_values);
     write_line(&w, "features %" PRId64 "\n", result->features);
-    write_line(&w, "weights %" PRId64 "\n", weights);
-    for (int64_t c = 0; c < result->features; c++) {
-        if (result->x[c] == 0) continue;
-        char number[32];
-        dither_format_real(result->x[c], number);
-        write_line(&w, "%" PRId64 " %s\n", c + 1, number);
+    for (int64_t k = 0; k < result->outputs; k++) {
+        char label[32];
+        if (several) dither_format_real(result->label_values[k], label), write_line(&w, "class %s\n", label);
+        write_weights(&w, result->x + k * result->features, result->features);
     }
     fprintf(w.file.stream, "checksum %016" PRIx64 "\n", w.hash);
     if ((reason = dither_whole_file_commit(&w.file))) TRY(cannot_write(path, reason, error));
@@ -173,21 +188,16 @@ static dither_status read_real(reader *r, const char *thing, const char *text, d
     return as_data(dither_parse_real(place(r, thing), text, -DBL_MAX, DBL_MAX, out, error), error);
 }
 
-static dither_status read_labels(reader *r, dither_model *model, dither_error *error)
+/* "rest 3" or "-1 1" */
+static dither_status read_two_labels(reader *r, char *text, dither_model *model, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    char *value;
-    TRY(next_field(r, "labels", &value, error));
-    const int classes = dither_loss_classes(model->loss);
-    if ((strcmp(value, "none") == 0) != (classes == 0))
-        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the loss takes %s", r->path, r->line,
-             classes ? "two labels, not none" : "no labels: 'labels none'");
-    if (classes == 0) goto out;
-    char *space = strchr(value, ' ');
+    char *space = strchr(text, ' ');
+    TRY_ALLOC(model->label_values, 2);
     if (!space) FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": two labels should stand here", r->path, r->line);
     *space = '\0';
     model->label_values[0] = __builtin_nan("");
-    if (strcmp(value, "rest") != 0) TRY(read_real(r, "label", value, &model->label_values[0], error));
+    if (strcmp(text, "rest") != 0) TRY(read_real(r, "label", text, &model->label_values[0], error));
     TRY(read_real(r, "label", space + 1, &model->label_values[1], error));
     if (model->label_values[0] == model->label_values[1])
         FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the two labels are the same", r->path, r->line);
@@ -195,7 +205,27 @@ out:
     return status;
 }
 
-static dither_status read_header(reader *r, dither_model *model, int64_t *weights, dither_error *error)
+static dither_status read_labels(reader *r, dither_model *model, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    char *value;
+    int64_t count;
+    TRY(next_field(r, "labels", &value, error));
+    const int classes = dither_loss_classes(model->loss), several = classes == DITHER_CLASSES_ANY;
+    model->outputs = 1;
+    if ((strcmp(value, "none") == 0) != (classes == 0) || (strncmp(value, "classes ", 8) == 0) != several)
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the loss takes %s", r->path, r->line,
+             several ? "several classes: 'labels classes K'" : classes ? "two labels" : "no labels: 'labels none'");
+    if (classes == 2) TRY(read_two_labels(r, value, model, error));
+    if (!several) goto out;
+    TRY(read_integer(r, "number of classes", value + 8, 2, DITHER_LABELS_MAX, &count, error));
+    model->outputs = (int)count;
+    TRY_ALLOC(model->label_values, count);
+out:
+    return status;
+}
+
+static dither_status read_header(reader *r, dither_model *model, dither_error *error)
 {
     dither_status status = DITHER_OK;
     char *value;
@@ -208,12 +238,10 @@ static dither_status read_header(reader *r, dither_model *model, int64_t *weight
     model->loss = dither_loss_find(value);
     if (model->loss < 0)
         FAIL(DITHER_BAD_DATA, "%.400s:%" PRId64 ": unknown loss '%.80s'; the losses are %s", r->path, r->line, value,
-             DITHER_MODEL_CHOICES);
+             DITHER_LOSS_CHOICES);
     TRY(read_labels(r, model, error));
     TRY(next_field(r, "features", &value, error));
     TRY(read_integer(r, "features", value, 1, INT32_MAX, &model->features, error));
-    TRY(next_field(r, "weights", &value, error));
-    TRY(read_integer(r, "weights", value, 0, model->features, weights, error));
 out:
     return status;
 }
@@ -223,26 +251,53 @@ typedef struct weight {
     double value;
 } weight;
 
-/* `count` lines "index value". The list grows as it is read: a damaged count allocates nothing. */
-static dither_status read_weights(reader *r, int64_t features, int64_t count, weight **list, dither_error *error)
+/* The weights of all classes, as they are read. */
+typedef struct weight_list {
+    weight *at; /* index: with those of earlier classes before it, from 1 */
+    int64_t count, room;
+} weight_list;
+
+/* A line "index value" of class k. The list grows as it is read: a damaged count allocates nothing. */
+static dither_status read_weight(reader *r, const dither_model *model, int64_t k, int64_t *before, weight_list *list,
+                                 dither_error *error)
 {
     dither_status status = DITHER_OK;
-    int64_t room = 0, before = 0;
-    for (int64_t i = 0; i < count; i++) {
+    char *space = strchr(r->text, ' ');
+    int64_t index;
+    if (!space) FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": an index and a weight should stand here", r->path, r->line);
+    *space = '\0';
+    if (list->count == list->room) {
+        list->room = list->room ? 2 * list->room : 1024;
+        weight *larger = realloc(list->at, (size_t)list->room * sizeof *larger);
+        if (!larger) FAIL(DITHER_INTERNAL, "out of memory: %" PRId64 " weights", list->room);
+        list->at = larger;
+    }
+    TRY(read_integer(r, "feature index", r->text, *before + 1, model->features, &index, error));
+    *before = index;
+    list->at[list->count].index = k * model->features + index;
+    TRY(read_real(r, "weight", space + 1, &list->at[list->count].value, error));
+    list->count++;
+out:
+    return status;
+}
+
+/* "weights N" and N lines; with several classes "class LABEL" before. */
+static dither_status read_class(reader *r, dither_model *model, int64_t k, weight_list *list, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    char *value;
+    int64_t weights, before = 0;
+    if (model->outputs > 1) {
+        TRY(next_field(r, "class", &value, error));
+        TRY(read_real(r, "label", value, &model->label_values[k], error));
+        if (k > 0 && !(model->label_values[k] > model->label_values[k - 1]))
+            FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": the classes' labels must ascend", r->path, r->line);
+    }
+    TRY(next_field(r, "weights", &value, error));
+    TRY(read_integer(r, "weights", value, 0, model->features, &weights, error));
+    for (int64_t i = 0; i < weights; i++) {
         TRY(next_line(r, error));
-        char *space = strchr(r->text, ' ');
-        if (!space) FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": an index and a weight should stand here: line %" PRId64
-                         " of %" PRId64 " weights", r->path, r->line, i + 1, count);
-        *space = '\0';
-        if (i == room) {
-            room = room ? 2 * room : 1024;
-            weight *larger = realloc(*list, (size_t)room * sizeof **list);
-            if (!larger) FAIL(DITHER_INTERNAL, "out of memory: %" PRId64 " weights", room);
-            *list = larger;
-        }
-        TRY(read_integer(r, "feature index", r->text, before + 1, features, &(*list)[i].index, error));
-        TRY(read_real(r, "weight", space + 1, &(*list)[i].value, error));
-        before = (*list)[i].index;
+        TRY(read_weight(r, model, k, &before, list, error));
     }
 out:
     return status;
@@ -268,22 +323,21 @@ dither_status dither_model_load(const char *path, dither_model **out, dither_err
     dither_status status = DITHER_OK;
     reader r = {.path = path};
     dither_model *model = NULL;
-    weight *list = NULL;
-    int64_t weights = 0;
+    weight_list list = {0};
     *out = NULL;
     r.stream = fopen(path, "re");
     if (!r.stream) FAIL(DITHER_IO, "can't open model '%s': %s", path, strerror(errno));
     TRY_ALLOC(model, 1);
-    TRY(read_header(&r, model, &weights, error));
-    TRY(read_weights(&r, model->features, weights, &list, error));
+    TRY(read_header(&r, model, error));
+    for (int64_t k = 0; k < model->outputs; k++) TRY(read_class(&r, model, k, &list, error));
     TRY(read_checksum(&r, error));
-    TRY_ALLOC(model->x, model->features);
-    for (int64_t i = 0; i < weights; i++) model->x[list[i].index - 1] = list[i].value;
+    TRY_ALLOC(model->x, model->outputs * model->features);
+    for (int64_t i = 0; i < list.count; i++) model->x[list.at[i].index - 1] = list.at[i].value;
     *out = model;
     model = NULL;
 out:
     if (r.stream) fclose(r.stream);
-    free(list);
+    free(list.at);
     dither_model_free(model);
     return status;
 }
@@ -294,16 +348,36 @@ void dither_model_free(dither_model *model)
 {
     if (!model) return;
     free(model->x);
+    free(model->label_values);
     free(model);
 }
 
 /* ---- scoring ---- */
 
+/* The number of the row's class among several. */
+static dither_status number_of(const dither_model *model, double label, int64_t row, double *y, dither_error *error)
+{
+    int low = 0, high = model->outputs - 1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (model->label_values[middle] < label) low = middle + 1; else high = middle;
+    }
+    *y = low;
+    if (model->label_values[low] == label) return DITHER_OK;
+    char given[32], least[32], largest[32];
+    dither_format_real(label, given);
+    dither_format_real(model->label_values[0], least);
+    dither_format_real(model->label_values[model->outputs - 1], largest);
+    return dither_fail(error, DITHER_BAD_DATA, "row %" PRId64 " has label %s, which is none of the model's %d classes, from "
+                       "%s to %s", row + 1, given, model->outputs, least, largest);
+}
+
 /* The row's label as the loss takes it. */
 static dither_status class_of(const dither_model *model, double label, int64_t row, double *y, dither_error *error)
 {
     const double *values = model->label_values;
-    const int rest = !dk_finite(values[0]);
+    const int rest = values && !dk_finite(values[0]);
+    if (model->outputs > 1) return number_of(model, label, row, y, error);
     if (dither_loss_classes(model->loss) == 0) {
         *y = label;
     } else if (label == values[1]) {
@@ -321,40 +395,51 @@ static dither_status class_of(const dither_model *model, double label, int64_t r
     return DITHER_OK;
 }
 
-/* z = a.x */
-static dither_status margin_of(const dither_model *model, const dither_data *data, int64_t row, double *z,
-                               dither_error *error)
+/* z[k] = a.x_k */
+static dither_status margins_of(const dither_model *model, const dither_data *data, int64_t row, double *z,
+                                dither_error *error)
 {
-    double sum = 0;
-    for (int64_t k = data->row_start[row]; k < data->row_start[row + 1]; k++) {
-        const int64_t column = data->column[k];
+    memset(z, 0, (size_t)model->outputs * sizeof *z);
+    for (int64_t e = data->row_start[row]; e < data->row_start[row + 1]; e++) {
+        const int64_t column = data->column[e];
         if (column >= model->features)
             return dither_fail(error, DITHER_BAD_DATA, "row %" PRId64 " has feature %" PRId64 "; the model has %"
                                PRId64 " features", row + 1, column + 1, model->features);
-        sum += data->value[k] * model->x[column];
+        for (int k = 0; k < model->outputs; k++) z[k] += data->value[e] * model->x[k * model->features + column];
     }
-    *z = sum;
     return DITHER_OK;
+}
+
+/* Is y's class the one that the margins speak for? Of equal ones that is the first. */
+static int is_right(const dither_model *model, const double *z, double y)
+{
+    int top = 0;
+    if (model->outputs == 1) return (z[0] > 0) == (y > 0);
+    for (int k = 1; k < model->outputs; k++)
+        if (z[k] > z[top]) top = k;
+    return top == (int)y;
 }
 
 dither_status dither_model_score(const dither_model *model, const dither_data *data, dither_score *out,
                                  dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int classes = dither_loss_classes(model->loss);
-    double loss = 0;
+    const int several = model->outputs > 1;
+    double loss = 0, *z = NULL;
     int64_t right = 0;
     if (data->rows == 0) FAIL(DITHER_BAD_DATA, "there are no rows to score");
+    TRY_ALLOC(z, model->outputs);
     for (int64_t row = 0; row < data->rows; row++) {
-        double y = 0, z = 0;
+        double y = 0;
         TRY(class_of(model, data->label[row], row, &y, error));
-        TRY(margin_of(model, data, row, &z, error));
-        loss += dk_loss_value(model->loss, z, y);
-        right += (z > 0) == (y > 0);
+        TRY(margins_of(model, data, row, z, error));
+        loss += several ? dk_multi_value(model->loss, z, model->outputs, y) : dk_loss_value(model->loss, z[0], y);
+        right += is_right(model, z, y);
     }
     out->rows = data->rows;
-    out->accuracy = classes ? (double)right / (double)data->rows : __builtin_nan("");
+    out->accuracy = dither_loss_classes(model->loss) ? (double)right / (double)data->rows : __builtin_nan("");
     out->loss = loss / (double)data->rows;
 out:
+    free(z);
     return status;
 }

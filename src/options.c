@@ -400,6 +400,7 @@ static dither_status check_local_schedule(const char *text, dither_error *error)
 /* tried when they are opened */
 #define check_rendezvous NULL
 #define check_trace NULL
+#define check_idx_labels NULL
 #define check_summary NULL
 #define check_save NULL
 #define check_out NULL

@@ -120,7 +120,7 @@ dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_
 enum { DITHER_GPUS_MAX = 64 };
 dither_status dither_parse_gpus(const char *text, int listed[DITHER_GPUS_MAX], int *count, dither_error *error);
 
-/* The place of `text` in "a|b|c", from 0, or -1. DITHER_MODEL_CHOICES has the order of enum dk_loss, and so on. */
+/* The place of `text` in "a|b|c", from 0, or -1. DITHER_LOSS_CHOICES has the order of enum dk_loss, and so on. */
 int dither_choice_index(const char *choices, const char *text);
 
 /* The fewest digits of 15 to 17 that read back as the same double; the locale plays no part. */

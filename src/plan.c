@@ -6,7 +6,8 @@
 #include <string.h>
 #include "data/shuffle.h"
 #include "data/split.h"
-#include "losses.h"
+#include "exact_math.h"
+#include "solve/objective.h"
 #include "wire.h"
 
 int64_t dither_plan_worker_row(const dither_plan *p, int worker)
@@ -110,7 +111,7 @@ static int default_codec(const dither_plan *p)
 static void choose_levels(dither_plan *p)
 {
     const dither_options *o = p->options;
-    const int64_t length = p->block > 0 && p->block < p->features ? p->block : p->features;
+    const int64_t length = p->block > 0 && p->block < p->d ? p->block : p->d;
     int64_t root = 1;
     while (root * root < length && root < 32767) root++;
     const int euclidean = p->method->euclidean && p->codec.kind == DK_CODEC_dither;
@@ -126,10 +127,10 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
     p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : default_codec(p);
     p->block = o->block;
     choose_levels(p);
-    p->codec.keep = o->keep_set ? o->keep : (p->features >= 10 ? p->features / 10 : 1);
+    p->codec.keep = o->keep_set ? o->keep : (p->d >= 10 ? p->d / 10 : 1);
     const char *name = dither_codecs[p->codec.kind].name;
-    if (p->codec.keep > p->features)
-        FAIL(DITHER_USAGE, "--keep %lld: the data has only %lld features", (long long)o->keep, (long long)p->features);
+    if (p->codec.keep > p->d)
+        FAIL(DITHER_USAGE, "--keep %lld: x has only %lld coordinates", (long long)o->keep, (long long)p->d);
     TRY(check_codec_option(p->codec.kind, o->keep_set, "keep", error));
     TRY(check_codec_option(p->codec.kind, o->bits_set, "bits", error));
     TRY(check_codec_option(p->codec.kind, p->block > 0, "block", error));
@@ -145,14 +146,14 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
              (long long)o->levels, DK_NATURAL_LEVELS);
     const int shortest = !strcmp(o->wire, "shortest");
     if (shortest || !strcmp(o->wire, "auto")) {
-        p->codec.wire = dither_wire_shortest(&p->codec, p->features, p->block, real_bytes, shortest);
+        p->codec.wire = dither_wire_shortest(&p->codec, p->d, p->block, real_bytes, shortest);
     } else {
         p->codec.wire = dither_wire_find(o->wire);
         if (!dither_wire_carries(p->codec.wire, &p->codec))
             FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
                  dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
     }
-    p->omega = dither_codec_omega(&p->codec, p->features, p->block);
+    p->omega = dither_codec_omega(&p->codec, p->d, p->block);
 out:
     return status;
 }
@@ -160,16 +161,14 @@ out:
 /* L of the worst worker: c lambda_max(A_i^T A_i / m_i) n m_i / N + l2 */
 static dither_status worker_smoothness(dither_plan *p, dither_error *error)
 {
-#define X(name) name##_SMOOTHNESS,
-    static const double curvature[] = {DITHER_MODELS(X)};
-#undef X
+    const double curvature = dither_loss_smoothness(p->problem.loss);
     dither_status status = DITHER_OK;
     for (int i = 0; i < p->workers; i++) {
         const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
         double norm;
         TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
         const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
-        const double L = curvature[p->problem.loss] * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
+        const double L = curvature * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
         if (L > p->L_worker) p->L_worker = L;
     }
 out:
@@ -379,14 +378,15 @@ out:
 dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error)
 {
-    dither_plan p = {.options = options, .rows = data->rows, .features = data->features, .local_steps = 1};
+    dither_plan p = {.options = options, .rows = data->rows, .local_steps = 1};
     dither_status status = choose_method(&p, error);
     if (status != DITHER_OK) return status;
+    TRY(dither_problem_make(data, options, &p.problem, error));
+    p.d = dither_problem_length(&p.problem);
     TRY(choose_codec(&p, error));
     TRY(choose_aggregate(&p, ranks, error));
     /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
     p.memory = p.method->memory && p.omega > 0;
-    TRY(dither_problem_make(data, options, &p.problem, p.label_values, &p.classes, error));
     TRY(deal(&p, error));
     TRY(choose_stops(&p, error));
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));

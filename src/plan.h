@@ -13,15 +13,14 @@ struct dither_plan {
     dither_problem problem;
     dither_data *reordered; /* the rows as --split deals them, and their labels; NULL: in the order of `problem` */
     double *reordered_y;
-    double label_values[2];
-    int classes;
 
     const dither_method *method;
     int estimator;
     int workers, batch;
     int memory;        /* of the method, and off with a codec that loses nothing */
     int single;        /* state in float32 */
-    int64_t rows, features, block;
+    int64_t rows, block;
+    int64_t d;         /* length of x: outputs x features */
     dk_codec codec;
     const dither_aggregate_kind *aggregate;
     double link_bytes; /* of the aggregate, as --aggregate auto compares them */

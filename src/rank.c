@@ -86,7 +86,7 @@ static void place_variable(dk_rank *k, arena *a)
 static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
 {
     const size_t real = k->single ? 4 : 8;
-    const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch;
+    const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch, outputs = k->outputs;
     k->x = place(a, k->stride, real);
     k->h_mean = place(a, k->stride, real);
     k->velocity = place(a, k->stepper != DK_STEPPER_PLAIN ? k->stride : 0, real);
@@ -94,11 +94,12 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->average = place(a, k->averaged ? k->stride : 0, real);
     k->h = place(a, k->memory ? vectors : 0, real);
     k->mu = place(a, k->snapshot ? vectors : 0, real);
-    k->table = place(a, k->snapshot ? k->rows : 0, real);
+    k->table = place(a, k->snapshot ? k->rows * outputs : 0, real);
     k->gradient = place(a, vectors, real);
     k->picked = place(a, draws, sizeof *k->picked);
-    k->slope = place(a, draws, sizeof *k->slope);
-    k->change = place(a, draws, sizeof *k->change);
+    k->slope = place(a, draws * outputs, sizeof *k->slope);
+    k->change = place(a, draws * outputs, sizeof *k->change);
+    k->margin = outputs > 1 ? place(a, 2 * k->rows * outputs, 8) : NULL;
     k->messages = place(a, k->plain_bits ? 0 : k->workers * k->layout.message_words, 4);
     if (k->layout.variable) place_variable(k, a);
     k->block_stat = place(a, k->layout.tiles_per_block > 1 ? DK_STAT_PARTS * k->count * k->layout.tiles : 0, 8);
@@ -109,7 +110,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->plain = k->plain_bits ? place(a, k->d, (size_t)k->plain_bits / 8) : NULL;
     k->tile_norm = place(a, k->layout.tiles + 1, 8);
     k->bad = place(a, 2, 8);
-    k->eval_table = place(a, k->rows, real);
+    k->eval_table = place(a, k->rows * outputs, real);
     k->x_star = place(a, k->stride, 8);
     k->x_diff = place(a, k->stride, 8);
     k->eval_sums = place(a, 2 * eval_chunks, 8);
@@ -147,7 +148,7 @@ static void transpose(const dither_data *data, int64_t row0, int64_t rows, int64
 static dither_status shard_make(shard *s, const dither_plan *p, int first, int count, dither_error *error)
 {
     const dither_data *data = dither_plan_data(p);
-    const int64_t row0 = dither_plan_worker_row(p, first), d = p->features;
+    const int64_t row0 = dither_plan_worker_row(p, first), d = data->features;
     dither_status status = DITHER_OK;
     s->rows = dither_plan_worker_row(p, first + count) - row0;
     s->nonzeros = data->row_start[row0 + s->rows] - data->row_start[row0];
@@ -221,7 +222,7 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
         k->value = place(&a, k->unit ? 0 : nz, real);
         k->label = place(&a, s->rows, 8);
         k->weight = place(&a, k->count, 8);
-        k->col_start = place(&a, k->count * (k->d + 1), 8);
+        k->col_start = place(&a, k->count * (k->features + 1), 8);
         k->col_row = place(&a, nz, 4);
         k->col_value = place(&a, k->unit ? 0 : nz, real);
         if (pass == 0) TRY_DEVICE(r, v->alloc(v->context, a.used, &r->data_arena), "memory for the data");
@@ -234,7 +235,7 @@ static dither_status upload_shard(dither_rank *r, const dither_plan *p, const sh
                   {k->column, data->column + first, (size_t)nz * 4},
                   {k->label, dither_plan_labels(p) + row0, (size_t)s->rows * 8},
                   {k->weight, s->weight, (size_t)k->count * 8},
-                  {k->col_start, s->col_start, (size_t)(k->count * (k->d + 1)) * 8},
+                  {k->col_start, s->col_start, (size_t)(k->count * (k->features + 1)) * 8},
                   {k->col_row, s->col_row, (size_t)nz * 4}};
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++)
         TRY_DEVICE(r, v->upload(v->context, (void *)copies[i].to, copies[i].from, copies[i].bytes), "upload");
@@ -300,13 +301,14 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
                    .first = first, .count = count, .batch = p->batch,
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
                    .unit = all_ones(dither_plan_data(p)), .averaged = p->average != DITHER_AVERAGE_NONE,
-                   .d = p->features, .stride = (p->features + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
+                   .outputs = p->problem.outputs, .features = p->problem.data->features,
+                   .d = p->d, .stride = (p->d + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,
                    .nonconvex = p->problem.nonconvex,
                    .prox_a = p->problem.prox_a, .prox_b = p->problem.prox_b, .codec = p->codec, .lanes = p->lanes,
                    .stepper = p->stepper, .beta1 = p->options->momentum, .beta2 = p->options->beta2,
                    .epsilon = p->options->epsilon,
                    .plain_bits = p->aggregate->plain};
-    dk_layout_make(&k->layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
+    dk_layout_make(&k->layout, &p->codec, p->d, p->block, p->single ? 4 : 8);
 }
 
 dither_status dither_rank_fill(dither_rank *r, const dither_plan *p, int first, int count, dither_error *error)

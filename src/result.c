@@ -8,10 +8,10 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     dither_status status = DITHER_OK;
     dither_result *r = NULL;
     TRY_ALLOC(r, 1);
-    TRY_ALLOC(r->x, p->features);
-    if (p->classes) {
-        TRY_ALLOC(r->label_values, 2);
-        memcpy(r->label_values, p->label_values, sizeof p->label_values);
+    TRY_ALLOC(r->x, p->d);
+    if (p->problem.labels) {
+        TRY_ALLOC(r->label_values, p->problem.labels);
+        memcpy(r->label_values, p->problem.label_values, (size_t)p->problem.labels * sizeof *r->label_values);
     }
     r->method = p->method->name;
     r->estimator = dither_estimators[p->estimator].name;
@@ -25,7 +25,7 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     r->reproducible = !p->aggregate->plain && !p->racing;
     r->loss = dither_loss_name(p->problem.loss);
     r->device = device;
-    r->rows = p->rows, r->features = p->features, r->workers = p->workers;
+    r->rows = p->rows, r->features = p->problem.data->features, r->outputs = p->problem.outputs, r->workers = p->workers;
     r->gamma = dither_plan_gamma(p, 0), r->alpha = p->alpha, r->omega = p->omega;
     r->L_max = p->smoothness.row_max, r->L = p->smoothness.pooled, r->mu = p->smoothness.mu;
     r->convex = dither_problem_is_convex(&p->problem);

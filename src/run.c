@@ -238,7 +238,7 @@ static dither_status make_result(training *t, dither_result **out, dither_error 
     result->f = t->point.loss;
     result->fstar = t->optimum ? t->optimum->fstar : NAN;
     result->certificate = t->optimum ? t->optimum->certificate : NAN;
-    TRY(dither_rank_read(&t->run.rank, t->run.answer, t->run.plan.features, result->x, error));
+    TRY(dither_rank_read(&t->run.rank, t->run.answer, t->run.plan.d, result->x, error));
     TRY(state_hash(t, &result->state_hash, error));
     TRY(count_traffic(t, result, error));
     TRY(report_delays(&t->run.delays, result, error));
@@ -258,10 +258,11 @@ static dither_status share_optimum(training *t, dither_error *error)
         facts[0] = t->optimum->fstar, facts[1] = t->optimum->certificate;
     } else {
         TRY_ALLOC(t->optimum, 1);
-        TRY_ALLOC(t->optimum->x, t->run.plan.features);
+        t->optimum->features = t->run.plan.problem.data->features, t->optimum->outputs = t->run.plan.problem.outputs;
+        TRY_ALLOC(t->optimum->x, t->run.plan.d);
     }
     TRY(t->run.comm->broadcast(t->run.comm, facts, sizeof facts, 0, error));
-    TRY(t->run.comm->broadcast(t->run.comm, t->optimum->x, (size_t)t->run.plan.features * sizeof(double), 0, error));
+    TRY(t->run.comm->broadcast(t->run.comm, t->optimum->x, (size_t)t->run.plan.d * sizeof(double), 0, error));
     t->optimum->fstar = facts[0], t->optimum->certificate = facts[1];
 out:
     return status;

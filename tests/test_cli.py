@@ -39,7 +39,7 @@ def option_table():
             m = re.match(r'(?:INTEGER|REAL|CHOICE|TEXT|FLAG)\("([^"]*)", "([^"]*)", \w+, "([^"]*)"', line)
             if m:
                 group, letters, name = m.groups()
-                ablated = "t" in letters and group != "output" and name not in ("target-gap", "comm", "gpus")
+                ablated = "t" in letters and group != "output" and name not in ("target-gap", "target-grad", "comm", "gpus")
                 rows.append((letters + "a" * ablated, name))
     return rows
 
@@ -204,7 +204,7 @@ class Usage(Case):
         self.refused(2, ["predict", "m", self.data, "--gamma", "1"], "predict takes no option --gamma",
                      "see dither predict --help")
         self.refused(2, ["info", "--quiet"], "info takes no option --quiet")
-        self.refused(2, ["train", self.data, "--target", "1e-3", "--l", "1"],
+        self.refused(2, ["train", self.data, "--target-ga", "1e-3", "--l", "1"],
                      "--l may mean --labels, --loss, --l2, --local-steps, --local-schedule, --local-average, --levels")
 
     def test_operands(self):

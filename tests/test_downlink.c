@@ -11,7 +11,7 @@
 static dither_plan plan_of(const char *codec, int64_t d, int64_t block, int single)
 {
     return (dither_plan){.codec = {.kind = dither_codec_find(codec), .levels = 1, .wire = strcmp(codec, "dither") ? DK_WIRE_float : DK_WIRE_base3},
-                         .features = d, .block = block, .single = single, .workers = 5};
+                         .d = d, .block = block, .single = single, .workers = 5};
 }
 
 /* Every coordinate has one owner, no block of either message is cut, and the words of all slices are the message. */
@@ -26,11 +26,11 @@ static void check_slices(const dither_plan *p, const dk_codec *back, int ranks, 
         assert_true(s.begin == s.end || (s.begin == tile && s.lo == lo));
         if (s.begin == s.end) continue;
         tile = s.end, lo = s.hi, owners++;
-        if (l.up.blocks > 1) assert_true(s.hi == p->features || s.hi % l.up.block == 0);
-        if (l.back.scale_words) assert_true(s.hi == p->features || s.hi % l.back.block == 0);
+        if (l.up.blocks > 1) assert_true(s.hi == p->d || s.hi % l.up.block == 0);
+        if (l.back.scale_words) assert_true(s.hi == p->d || s.hi % l.back.block == 0);
         assert_true(dk_tile_at(&l.up, s.begin).lo == s.lo);
     }
-    assert_int_equal(lo, p->features);
+    assert_int_equal(lo, p->d);
     assert_int_equal(tile, l.up.tiles);
     assert_int_equal(l.up.tiles, l.back.tiles);
     assert_int_equal(down, 4 * l.back.message_words);

@@ -12,7 +12,7 @@
 
 /* ---- data without libm: the same on every machine ---- */
 
-/* Entries k/1024 in [-1, 1), or all ones; labels +-1 or k/1024. About `each` entries a row. */
+/* Entries k/1024 in [-1, 1), or all ones; labels +-1, or with classes 4 from 0 to 3, or without k/1024. About `each` entries a row. */
 static dither_data *plain_data(int64_t rows, int64_t d, int each, int ones, int classes)
 {
     int64_t *start = calloc((size_t)rows + 1, sizeof *start), used = 0;
@@ -28,7 +28,7 @@ static dither_data *plain_data(int64_t rows, int64_t d, int each, int ones, int 
         }
         start[r + 1] = used;
         const int y = (int)(random_word(&random) % 2048) - 1024;
-        label[r] = classes ? (y < 0 ? -1 : 1) : (double)y / 1024;
+        label[r] = classes == 4 ? (double)((y + 1024) / 512) : classes ? (y < 0 ? -1 : 1) : (double)y / 1024;
     }
     assert_int_equal(dither_data_from_csr(rows, d, start, column, value, label, &data, NULL), DITHER_OK);
     free(start), free(column), free(value), free(label);
@@ -97,7 +97,9 @@ static void test_every_setting(void **state)
     static const char *const settings[] = {
         "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
         "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
-        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992"};
+        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992",
+        "loss=sigmoid nonconvex=0.1", "loss=softmax estimator=saga batch=3", "loss=softmax precision=f32", "loss=softmax method=gd",
+        "loss=softmax method=local-sgd codec=identity", "loss=softmax method=delayed-sgd delay=uniform:3 precision=f32"};
     dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -201,7 +203,8 @@ static void test_placement(void **state)
 {
     static const int placements[][RANKS_MAX] = {{7}, {3, 4}, {1, 6}, {2, 2, 3}, {1, 3, 1, 2}};
     static const char *const settings[] = {"", "estimator=saga", "precision=f32 levels=5 norm=2 block=10", "codec=randk keep=20", "codec=natural prox=l1:0.001",
-                                           "codec=identity", "method=diana", "method=qsgd prox=ball:0.05", "batch=2 block=1"};
+                                           "codec=identity", "method=diana", "method=qsgd prox=ball:0.05", "batch=2 block=1",
+                                           "loss=softmax", "loss=softmax estimator=saga precision=f32"};
     dither_data *data = plain_data(101, 75, 20, 0, 1); /* shards of 14 and 15 rows */
     (void)state;
     for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
@@ -226,11 +229,12 @@ typedef struct golden {
     unsigned long long hash;
 } golden;
 
-/* "small" and "wide" are made here; the others are bundled. */
+/* "small", "several" and "wide" are made here; the others are bundled. */
 static dither_data *golden_data(const golden *g)
 {
     const int classes = strcmp(g->loss, "least-squares") != 0;
     if (!strcmp(g->data, "small")) return plain_data(90, 40, 12, 0, classes);
+    if (!strcmp(g->data, "several")) return plain_data(90, 40, 12, 0, 4);
     if (!strcmp(g->data, "wide")) return plain_data(64, 9001, 25, 0, classes);
     return bundled(g->data, 0);
 }
@@ -238,7 +242,7 @@ static dither_data *golden_data(const golden *g)
 static uint64_t golden_hash(const golden *g)
 {
     dither_data *data = golden_data(g);
-    const char *const gamma = strcmp(g->data, "small") && strcmp(g->data, "wide") ? "practical" : "x0.5";
+    const char *const gamma = strcmp(g->data, "small") && strcmp(g->data, "several") && strcmp(g->data, "wide") ? "practical" : "x0.5";
     char codec[96] = "";
     if (!strcmp(g->codec, "dither")) snprintf(codec, sizeof codec, "levels=%d norm=%s block=%d", g->levels, g->norm, g->block);
     if (!strcmp(g->codec, "randk")) snprintf(codec, sizeof codec, "keep=%d", g->levels);

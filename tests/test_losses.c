@@ -1,4 +1,4 @@
-/* Every loss of the registry by itself, and problems that are not convex. tests/test_solve.c holds the convex losses to
+/* Every loss of one output by itself, and problems that are not convex. tests/test_solve.c holds the convex losses to
  * formulas in long double; what is here needs no formula, so a new file in kernels/models/ is tested by being there. */
 #include "theory.h"
 
@@ -22,7 +22,7 @@ static double label_of(int loss, uint64_t *seed)
 static void test_differences(void **state)
 {
     (void)state;
-    for (int loss = 0; loss < DK_LOSS_COUNT; loss++) {
+    for (int loss = 0; loss < DK_LOSS_ONE_COUNT; loss++) {
         uint64_t seed = (uint64_t)loss + 1;
         for (int i = 0; i < 2000; i++) {
             const double y = label_of(loss, &seed), z = 6 * random_normal(&seed), h = 1e-3;
@@ -48,7 +48,7 @@ static void test_differences(void **state)
 static void test_bounds(void **state)
 {
     (void)state;
-    for (int loss = 0; loss < DK_LOSS_COUNT; loss++) {
+    for (int loss = 0; loss < DK_LOSS_ONE_COUNT; loss++) {
         double least = INFINITY, largest = -INFINITY;
         for (int i = -200000; i <= 200000; i++) {
             const double c = dk_loss_curvature(loss, i * 1e-4, 1);
@@ -67,7 +67,7 @@ static void test_bounds(void **state)
 static void test_divergence(void **state)
 {
     (void)state;
-    for (int loss = 0; loss < DK_LOSS_COUNT; loss++) {
+    for (int loss = 0; loss < DK_LOSS_ONE_COUNT; loss++) {
         uint64_t seed = (uint64_t)loss + 50;
         for (int i = 0; i < 4000; i++) {
             enum { PIECES = 64 };
@@ -111,7 +111,7 @@ static void test_problem_gradient(void **state)
 {
     static const double lams[] = {0, 0.03};
     (void)state;
-    for (int loss = 0; loss < DK_LOSS_COUNT; loss++)
+    for (int loss = 0; loss < DK_LOSS_ONE_COUNT; loss++)
         for (int i = 0; i < 2; i++) {
             const double l2 = 0.02, lam = lams[i], gamma = 0.1;
             dither_data *data = synthetic(ROWS, D, 0.8, losses[loss].classes, 7);

@@ -37,7 +37,7 @@ static double labels[2] = {1, 2};
 
 static dither_result result_with(double *x)
 {
-    return (dither_result){.loss = "logistic", .features = 5, .x = x, .label_values = labels};
+    return (dither_result){.loss = "logistic", .features = 5, .outputs = 1, .x = x, .label_values = labels};
 }
 
 static void save(const dither_result *result)
@@ -127,7 +127,7 @@ static void test_exact_weights(void **state)
 {
     (void)state;
     double x[5] = {0.1, 1.0 / 3, -2.0 / 7, 1e-30, 12345.678901234567}, zero = 0;
-    const dither_result result = {.loss = "least-squares", .features = 5, .x = x};
+    const dither_result result = {.loss = "least-squares", .features = 5, .outputs = 1, .x = x};
     save(&result);
     dither_model *model = load();
     for (int32_t c = 0; c < 5; c++) {
@@ -196,7 +196,7 @@ static void test_rest_label(void **state)
 {
     (void)state;
     double rest[2] = {__builtin_nan(""), 3};
-    const dither_result result = {.loss = "smooth-hinge", .features = 5, .x = small_weights, .label_values = rest};
+    const dither_result result = {.loss = "smooth-hinge", .features = 5, .outputs = 1, .x = small_weights, .label_values = rest};
     save(&result);
     dither_model *model = load();
     const int32_t column[3] = {0, 2, 2};

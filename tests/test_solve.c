@@ -29,7 +29,7 @@ static dither_problem problem_of(dither_data *data, int loss, double l2, int pro
         memcpy(y, data->label, (size_t)data->rows * sizeof *y);
     else if (dither_labels_map(data, "auto", y, values, &error) != DITHER_OK)
         fail_msg("%s", error.message);
-    return (dither_problem){.data = data, .y = y, .loss = loss, .l2 = l2, .prox = prox, .prox_a = a, .prox_b = b};
+    return (dither_problem){.data = data, .y = y, .loss = loss, .outputs = 1, .l2 = l2, .prox = prox, .prox_a = a, .prox_b = b};
 }
 
 static void problem_release(dither_problem *problem)

@@ -9,7 +9,7 @@ const char *dither_plain_missing(const dither_plan *p)
 /* A ring sends every element twice, but for the part that a rank owns. */
 double dither_plain_link_bytes(const dither_plan *p, int ranks)
 {
-    return 2.0 * (ranks - 1) / ranks * (double)p->features * (p->aggregate->plain / 8);
+    return 2.0 * (ranks - 1) / ranks * (double)p->d * (p->aggregate->plain / 8);
 }
 
 size_t dither_plain_staging_bytes(const dither_aggregate *a, const dither_rank *rank)

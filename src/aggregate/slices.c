@@ -10,20 +10,20 @@ dk_codec dither_back_codec(const dither_plan *p, int lossy)
     dk_codec codec = {.kind = DK_CODEC_identity, .wire = DK_WIRE_float};
     if (!lossy) return codec;
     codec = (dk_codec){.kind = DK_CODEC_dither, .levels = (int32_t)(o->downlink_levels_set ? o->downlink_levels : levels)};
-    codec.wire = dither_wire_shortest(&codec, p->features, block, p->single ? 4 : 8, 0);
+    codec.wire = dither_wire_shortest(&codec, p->d, block, p->single ? 4 : 8, 0);
     return codec;
 }
 
 int64_t dither_back_block(const dither_plan *p)
 {
-    return p->block > 0 && p->block < p->features ? p->block : DK_TILE;
+    return p->block > 0 && p->block < p->d ? p->block : DK_TILE;
 }
 
 void dither_layouts_make(dither_layouts *out, const dither_plan *p, const dk_codec *back)
 {
     const int real = p->single ? 4 : 8;
-    dk_layout_make(&out->up, &p->codec, p->features, p->block, real);
-    dk_layout_make(&out->back, back, p->features, dither_back_block(p), real);
+    dk_layout_make(&out->up, &p->codec, p->d, p->block, real);
+    dk_layout_make(&out->back, back, p->d, dither_back_block(p), real);
     out->up_raw = dk_codec_form(p->codec.kind) == DK_FORM_RAW ? real / 4 : 0;
     out->back_raw = dk_codec_form(back->kind) == DK_FORM_RAW ? real / 4 : 0;
 }

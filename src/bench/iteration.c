@@ -171,7 +171,7 @@ static void name(const dither_run *run, dither_split *s)
     s->comm = run->comm->name;
     s->device = run->rank.device.name;
     s->exchange = dither_exchange_of(p, p->workers);
-    s->rows = p->rows, s->features = p->features;
+    s->rows = p->rows, s->features = p->d;
     s->workers = p->workers, s->ranks = run->comm->ranks;
 }
 

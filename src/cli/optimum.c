@@ -18,7 +18,10 @@ static void print_optimum(const dither_optimum *optimum)
     if (!isnan(optimum->certificate)) printf("certificate  P(x) - P* <= %.3g\n", optimum->certificate);
     else printf("certificate  none: mu = 0\n");
     printf("||grad||     %.3g\n", optimum->grad_norm);
-    printf("||x*||       %.15g, %" PRId64 " features\n", norm_of(optimum->x, optimum->features), optimum->features);
+    printf("||x*||       %.15g, %" PRId64 " features", norm_of(optimum->x, optimum->outputs * optimum->features),
+           optimum->features);
+    if (optimum->outputs > 1) printf(" x %" PRId64 " classes", optimum->outputs);
+    printf("\n");
     printf("L_max        %.15g\n", optimum->L_max);
     printf("L            %.15g\n", optimum->L);
     printf("mu           %.15g\n", optimum->mu);

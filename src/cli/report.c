@@ -34,8 +34,9 @@ void cli_report_print(const dither_result *result, const char *status)
     cli_format_duration(result->last.seconds, seconds);
     printf("%s: %s estimator, %s codec, %s wire, %s, on %s\n", result->method, result->estimator, result->codec,
            result->wire, result->aggregate, result->device);
-    printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, n = %" PRId64 " workers\n", result->loss,
-           result->rows, result->features, result->workers);
+    printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, ", result->loss, result->rows, result->features);
+    if (result->outputs > 1) printf("%" PRId64 " classes, ", result->outputs);
+    printf("n = %" PRId64 " workers\n", result->workers);
     printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);
     printf("  smoothness   L_max %.6g, L %.6g, mu %.6g\n", result->L_max, result->L, result->mu);
     printf("  iterations   %" PRId64 ", %.4g epochs, %s\n", result->iterations, result->last.epochs, seconds);

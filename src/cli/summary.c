@@ -40,7 +40,8 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_real(json, "sent_bytes", result->sent_bytes);
     cli_json_real(json, "received_bytes", result->received_bytes);
     cli_json_integer(json, "iterations", result->iterations);
-    if (result->label_values) {
+    cli_json_integer(json, "outputs", result->outputs);
+    if (result->label_values && result->outputs == 1) {
         cli_json_real(json, "label_negative", result->label_values[0]);
         cli_json_real(json, "label_positive", result->label_values[1]);
     }

@@ -152,7 +152,7 @@ const cli_command cli_train = {
     .operands = "DATA",
     .operand_n = 1,
     .summary = "train a model on a LIBSVM file",
-    .about = "Trains a regularised linear model on DATA, a LIBSVM file (plain, .gz, .bz2 or .xz). The rows are dealt "
+    .about = "Trains a regularised linear model on DATA, a LIBSVM file or images in IDX format (plain, .gz, .bz2 or .xz). The rows are dealt "
              "to n workers, which send each other quantized differences of gradients until one of the limits under "
              "'Running' is reached. The first SIGINT or SIGTERM ends the run at its next evaluation, with all outputs "
              "written; a second one at once, with none.",

@@ -3,6 +3,7 @@
 #include "hash.h"
 #include "options.h"
 #include "read_file.h"
+#include "read_idx.h"
 #include "read_libsvm.h"
 #include "shuffle.h"
 
@@ -27,11 +28,16 @@ dither_status dither_data_read(const char *path, const dither_options *options, 
     dither_status status = DITHER_OK;
     dither_bytes text = {0};
     dither_data *data = NULL;
+    const int64_t features = options && options->features_set ? options->features : 0;
     *out = NULL;
     TRY_ALLOC(data, 1);
     TRY(dither_file_read(path, &text, error));
-    TRY(dither_libsvm_parse(dither_path_shown(path), (const char *)text.bytes, text.size,
-                            options && options->features_set ? options->features : 0, data, error));
+    if (dither_idx_is(&text)) {
+        const dither_idx idx = {path, options ? options->idx_labels : "", options ? options->idx_scale : 255, features};
+        TRY(dither_idx_parse(&idx, &text, data, error));
+    } else {
+        TRY(dither_libsvm_parse(dither_path_shown(path), (const char *)text.bytes, text.size, features, data, error));
+    }
     if (options && options->shuffle_set) TRY(dither_data_shuffle(data, (uint64_t)options->shuffle, error));
     set_hash(data);
     *out = data;

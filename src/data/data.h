@@ -20,4 +20,12 @@ struct dither_data {
 dither_status dither_labels_map(const dither_data *data, const char *positive, double *y, double values[2],
                                 dither_error *error);
 
+/* The most values that --loss softmax and --split dirichlet take for classes: more are measurements. */
+#define DITHER_LABELS_MAX 4096
+
+/* Number the label values from 0 in ascending order: y[r] is the number of row r's. *values: the *count values, owned by
+ * the caller. `positive` must be "auto". DITHER_BAD_DATA for fewer than two values or more than DITHER_LABELS_MAX. */
+dither_status dither_labels_number(const dither_data *data, const char *positive, double *y, double **values, int *count,
+                                   dither_error *error);
+
 #endif

@@ -4,6 +4,7 @@
 #include "parse_number.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LISTED 24
@@ -85,5 +86,40 @@ dither_status dither_labels_map(const dither_data *data, const char *positive, d
     values[0] = list.count > 2 ? NAN : list.value[list.value[0] == plus];
     values[1] = plus;
 out:
+    return status;
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+dither_status dither_labels_number(const dither_data *data, const char *positive, double *y, double **values, int *count,
+                                   dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    double *sorted = NULL;
+    int64_t distinct = 0;
+    *values = NULL, *count = 0;
+    if (strcmp(positive, "auto") != 0)
+        FAIL(DITHER_USAGE, "--labels %.80s chooses one label against all others; with a loss of several classes every "
+             "label value is a class", positive);
+    TRY_ALLOC(sorted, data->rows);
+    memcpy(sorted, data->label, (size_t)data->rows * sizeof *sorted);
+    qsort(sorted, (size_t)data->rows, sizeof *sorted, compare_values);
+    for (int64_t r = 0; r < data->rows; r++)
+        if (r == 0 || sorted[r] != sorted[r - 1]) sorted[distinct++] = sorted[r];
+    if (distinct == 1) FAIL(DITHER_BAD_DATA, "all labels are %.12g; there must be two values at least", sorted[0]);
+    if (distinct > DITHER_LABELS_MAX)
+        FAIL(DITHER_BAD_DATA, "%lld label values: more than the %d classes that there may be; real numbers take --loss "
+             "least-squares", (long long)distinct, DITHER_LABELS_MAX);
+    for (int64_t r = 0; r < data->rows; r++) {
+        const double *at = bsearch(&data->label[r], sorted, (size_t)distinct, sizeof *sorted, compare_values);
+        y[r] = (double)(at - sorted);
+    }
+    *values = sorted, *count = (int)distinct, sorted = NULL;
+out:
+    free(sorted);
     return status;
 }

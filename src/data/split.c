@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum { USE_SHUFFLE = 1, USE_MIXTURES = 2, USE_ROWS = 3 }; /* 0 is --shuffle's */
-enum { LABELS_MAX = 4096 };
 
 /* ---- random numbers ---- */
 
@@ -91,12 +90,12 @@ static dither_status open_pools(pools *p, const struct dither_data *data, dither
 {
     dither_status status = DITHER_OK;
     TRY_ALLOC(p->sorted, data->rows);
-    TRY_ALLOC(p->start, LABELS_MAX + 1);
+    TRY_ALLOC(p->start, DITHER_LABELS_MAX + 1);
     TRY(sort_by_label(data, p->sorted, error));
     for (int64_t i = 0; i < data->rows; i++) {
         if (i > 0 && data->label[p->sorted[i]] == data->label[p->sorted[i - 1]]) continue;
-        if (p->labels == LABELS_MAX)
-            FAIL(DITHER_USAGE, "--split dirichlet:A needs labels that are classes; there are more than %d of them", LABELS_MAX);
+        if (p->labels == DITHER_LABELS_MAX)
+            FAIL(DITHER_USAGE, "--split dirichlet:A needs labels that are classes; there are more than %d of them", DITHER_LABELS_MAX);
         p->start[p->labels++] = i;
     }
     p->start[p->labels] = data->rows;

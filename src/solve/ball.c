@@ -33,7 +33,7 @@ static dither_status find_multiplier(sphere *s, int outside, double *multiplier,
 {
     dither_status status = DITHER_OK;
     dither_objective *const f = s->newton->objective;
-    const int64_t d = f->data->features;
+    const int64_t d = f->d;
     dither_objective_gradient(f, s->step /* zeros */, s->gradient);
     double low = 0, high = norm_of(s->gradient, d) / s->radius;
     double c = outside ? 0 : high;
@@ -66,7 +66,7 @@ static dither_status polish(sphere *s, double c, dither_error *error)
     dither_status status = DITHER_OK;
     dither_newton *const newton = s->newton;
     dither_objective *const f = newton->objective;
-    const int64_t d = f->data->features;
+    const int64_t d = f->d;
     newton->norm = INFINITY;
     for (int i = 0, stalled = 0; i < POLISH_LIMIT && stalled < 3; i++) {
         const double norm = norm_of(s->x, d);
@@ -104,7 +104,7 @@ static dither_status try_inside(sphere *s, int *inside, int *exists, dither_erro
 {
     dither_status status = DITHER_OK;
     dither_newton *const newton = s->newton;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     newton->reach = 2 * s->radius;
     TRY(dither_newton_minimise(newton, 0, s->x, error));
     if (norm_of(s->x, d) <= newton->reach) TRY(dither_newton_minimise(newton, 1, s->x, error));
@@ -119,7 +119,7 @@ static dither_status minimise(sphere *s, dither_error *error)
 {
     dither_status status = DITHER_OK;
     dither_newton *const newton = s->newton;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     double c = 0;
     int inside = 0, exists = 0;
     if (s->radius == 0) {
@@ -138,7 +138,7 @@ out:
 dither_status dither_ball_minimise(dither_newton *newton, double radius, double *x, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     sphere s = {.newton = newton, .radius = radius, .l2 = newton->objective->l2, .x = x};
     TRY_ALLOC(s.tangent, d);
     TRY_ALLOC(s.step, d);

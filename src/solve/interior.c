@@ -27,7 +27,7 @@ static dither_status start(interior *s, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const dither_face *face = s->newton->face;
-    const int64_t d = s->newton->objective->data->features;
+    const int64_t d = s->newton->objective->d;
     double **const arrays[] = {&s->u, &s->v, &s->y, &s->z, &s->du, &s->dv, &s->dy, &s->dz, &s->ridge, &s->rhs};
     TRY_ALLOC(s->memory, 10 * d);
     TRY_ALLOC(s->all, d);
@@ -49,7 +49,7 @@ out:
 static dither_status find_step(interior *s, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = s->newton->objective->data->features;
+    const int64_t d = s->newton->objective->d;
     const int l1 = s->newton->face->kind == DK_PROX_L1;
     const double a = s->newton->face->a, t = s->t;
     for (int64_t c = 0; c < d; c++) {
@@ -77,7 +77,7 @@ static double merit_slope(const interior *s, double length)
 {
     const double a = s->newton->face->kind == DK_PROX_L1 ? s->newton->face->a : 0.0;
     dither_sum total = {0};
-    for (int64_t c = 0; c < s->newton->objective->data->features; c++) {
+    for (int64_t c = 0; c < s->newton->objective->d; c++) {
         dither_sum_add(&total, s->g[c] * s->dx[c]);
         dither_sum_add(&total, (a - s->t / (s->u[c] + length * s->du[c])) * s->du[c]);
         dither_sum_add(&total, (a - s->t / (s->v[c] + length * s->dv[c])) * s->dv[c]);
@@ -96,7 +96,7 @@ static double reach(const double *value, const double *change, int64_t d, double
  * risen again by much: no value of it is needed. Returns the length. */
 static double take_step(interior *s)
 {
-    const int64_t d = s->newton->objective->data->features;
+    const int64_t d = s->newton->objective->d;
     const double before = merit_slope(s, 0);
     double length = reach(s->u, s->du, d, 1), done = 0;
     length = reach(s->z, s->dz, d, reach(s->y, s->dy, d, reach(s->v, s->dv, d, length)));
@@ -121,7 +121,7 @@ static void round_to_face(interior *s)
     const dither_newton *newton = s->newton;
     const dither_face *face = newton->face;
     const double top = dither_loss_smoothness(newton->objective->loss);
-    for (int64_t c = 0; c < newton->objective->data->features; c++) {
+    for (int64_t c = 0; c < newton->objective->d; c++) {
         const double square = newton->system->bound[c] / top; /* mean of a_jc^2 */
         const double slack = square > 0 ? 1 / sqrt(square) : 1;
         const double multiplier = face->kind == DK_PROX_L1 ? face->a : newton->start / slack;
@@ -134,7 +134,7 @@ static void round_to_face(interior *s)
 dither_status dither_interior_minimise(dither_newton *newton, double *x, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     interior s = {.newton = newton, .x = x};
     TRY(start(&s, error));
     dither_objective_gradient(newton->objective, x, s.g);

@@ -19,7 +19,7 @@
  * ones: then, and not while the face itself is far from its minimum, pinned ones are let free. */
 static int evaluate(dither_newton *newton, const double *x, double *norm)
 {
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     const double *const v = newton->subgradient;
     double pinned = 0;
     dither_objective_gradient(newton->objective, x, newton->gradient);
@@ -35,7 +35,7 @@ dither_status dither_newton_create(dither_objective *objective, dither_newton_sy
                                    dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = objective->data->features;
+    const int64_t d = objective->d;
     *out = (dither_newton){.objective = objective, .system = system, .face = face, .smoothness = smoothness};
     out->limit = DITHER_NEWTON_LIMIT;
     TRY_ALLOC(out->gradient, d);
@@ -63,7 +63,7 @@ void dither_newton_release(dither_newton *newton)
 static void proximal_step(dither_newton *newton, double *x)
 {
     const double L = newton->smoothness + newton->objective->l2;
-    dither_face_proximal_step(newton->face, newton->objective->data->features, L, newton->gradient, x);
+    dither_face_proximal_step(newton->face, newton->objective->d, L, newton->gradient, x);
 }
 
 /* direction = -H_FF^{-1} v_F at the present point. The tolerance of an inexact solve shrinks with the gradient
@@ -72,7 +72,7 @@ static void proximal_step(dither_newton *newton, double *x)
 static dither_status find_direction(dither_newton *newton, double share, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     const double root = sqrt(share);
     TRY(dither_newton_system_refresh(newton->system, newton->is_free, NULL, error));
     const double tolerance = newton->system->flat ? 1e-6 : (root > 0.1 ? 0.1 : (root < 1e-4 ? 1e-4 : root));
@@ -89,7 +89,7 @@ static double first_kink(const dither_newton *newton, const double *x)
 {
     const dither_face *face = newton->face;
     double t = 1;
-    for (int64_t c = 0; c < newton->objective->data->features; c++) {
+    for (int64_t c = 0; c < newton->objective->d; c++) {
         const double p = newton->direction[c];
         double room = INFINITY;
         if (face->kind == DK_PROX_L1 && x[c] * p < 0) room = dk_abs(x[c]);
@@ -105,7 +105,7 @@ static double first_kink(const dither_newton *newton, const double *x)
  * Returns t, 0 where none was found. */
 static double search_line(const dither_newton *newton, double *x)
 {
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
     const double kink = first_kink(newton, x);
     double t = 1;
     for (int trial = 0; trial < TRIALS; trial++, t /= 2) {
@@ -125,9 +125,9 @@ static double search_line(const dither_newton *newton, double *x)
 static int is_unbounded(const dither_newton *newton, const double *x)
 {
     const dither_objective *objective = newton->objective;
-    return objective->loss == DK_LOSS_logistic && objective->l2 == 0 && newton->face->kind == DK_PROX_NONE &&
+    return (objective->loss == DK_LOSS_logistic || objective->outputs > 1) && objective->l2 == 0 && newton->face->kind == DK_PROX_NONE &&
            dither_objective_separated(objective) &&
-           dither_dot(x, x, objective->data->features) > newton->reach * newton->reach;
+           dither_dot(x, x, objective->d) > newton->reach * newton->reach;
 }
 
 int dither_newton_is_near(const dither_newton *newton, const double *x)
@@ -136,7 +136,7 @@ int dither_newton_is_near(const dither_newton *newton, const double *x)
     if (newton->norm <= SHORT * newton->start_norm) return 1;
     if (system->flat && system->damping > 1e-6) return 0; /* a damped decrement says nothing */
     const double value = dither_objective_value(newton->objective, x) +
-                         dither_face_value(newton->face, newton->objective->data->features, x);
+                         dither_face_value(newton->face, newton->objective->d, x);
     return newton->decrement <= NEAR * value;
 }
 
@@ -146,7 +146,7 @@ int dither_newton_is_near(const dither_newton *newton, const double *x)
 static dither_newton_outcome judge(const dither_newton *newton, int polish, const double *x)
 {
     const dither_objective *f = newton->objective;
-    const double size = 1 + sqrt(dither_dot(x, x, f->data->features));
+    const double size = 1 + sqrt(dither_dot(x, x, f->d));
     const int attained = f->l2 > 0 || newton->face->kind != DK_PROX_NONE || newton->system->flat ||
                          dither_loss_strong(f->loss) > 0;
     if (newton->norm == 0) return DITHER_NEWTON_REACHED;
@@ -172,7 +172,7 @@ static int is_finished(dither_newton *newton, int polish, double norm, const dou
     const int halved = norm < 0.5 * newton->norm;
     if (norm < newton->norm) {
         newton->norm = norm;
-        memcpy(newton->best, x, (size_t)newton->objective->data->features * sizeof *x);
+        memcpy(newton->best, x, (size_t)newton->objective->d * sizeof *x);
     }
     if (norm <= TINY * newton->start_norm || !dk_finite(norm)) return 1;
     const int near = dither_newton_is_near(newton, x);
@@ -200,7 +200,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
         TRY(advance(newton, norm / first, x, error));
         newton->iterations++;
     }
-    memcpy(x, newton->best, (size_t)newton->objective->data->features * sizeof *x);
+    memcpy(x, newton->best, (size_t)newton->objective->d * sizeof *x);
     evaluate(newton, x, &norm);
     newton->outcome = judge(newton, polish, x);
 out:

@@ -12,9 +12,10 @@ dither_status dither_newton_system_create(const dither_objective *objective, int
 {
     dither_status status = DITHER_OK;
     const dither_data *data = objective->data;
-    const int64_t d = data->features;
+    const int64_t d = objective->d;
     *out = (dither_newton_system){.objective = objective, .threads = threads, .damping = 1};
-    out->flat = dk_loss_curvature(objective->loss, 4, 1) == 0 || dk_loss_curvature(objective->loss, -4, 1) == 0;
+    const int one = objective->outputs == 1;
+    out->flat = one && (dk_loss_curvature(objective->loss, 4, 1) == 0 || dk_loss_curvature(objective->loss, -4, 1) == 0);
     TRY_ALLOC(out->column_of, d);
     TRY_ALLOC(out->unknown_of, d);
     TRY_ALLOC(out->weight, data->rows);
@@ -22,8 +23,9 @@ dither_status dither_newton_system_create(const dither_objective *objective, int
     TRY_ALLOC(out->ridge, d);
     TRY_ALLOC(out->scale, d);
     TRY_ALLOC(out->work, 6 * d);
+    TRY_ALLOC(out->spread, one ? 0 : 2 * d);
     const double smoothness = dither_loss_smoothness(objective->loss) / (double)data->rows;
-    for (int64_t k = 0; k < data->nonzeros; k++)
+    for (int64_t k = 0; one && k < data->nonzeros; k++)
         out->bound[data->column[k]] += smoothness * data->value[k] * data->value[k];
 out:
     return status;
@@ -35,7 +37,7 @@ void dither_newton_system_release(dither_newton_system *system)
     free(system->own_row_start), free(system->own_column), free(system->own_value);
     free(system->weight), free(system->bound), free(system->ridge), free(system->scale);
     free(system->matrix), free(system->panels);
-    free(system->work);
+    free(system->work), free(system->spread);
     *system = (dither_newton_system){0};
 }
 
@@ -68,13 +70,13 @@ static dither_status select_columns(dither_newton_system *system, const unsigned
 {
     const dither_data *data = system->objective->data;
     int64_t unknowns = 0;
-    for (int64_t c = 0; c < data->features; c++) {
+    for (int64_t c = 0; c < system->objective->d; c++) {
         system->unknown_of[c] = is_free[c] ? (int32_t)unknowns : -1;
         if (is_free[c]) system->column_of[unknowns++] = (int32_t)c;
     }
     system->unknowns = unknowns;
     system->row_start = data->row_start, system->column = data->column, system->value = data->value;
-    return unknowns < data->features ? copy_rows(system, error) : DITHER_OK;
+    return unknowns < data->features && system->objective->outputs == 1 ? copy_rows(system, error) : DITHER_OK;
 }
 
 void dither_newton_system_damp(dither_newton_system *system, double length)
@@ -89,6 +91,12 @@ static void weigh_rows(dither_newton_system *system, double *diagonal)
 {
     const dither_objective *objective = system->objective;
     const int64_t rows = objective->data->rows;
+    if (objective->outputs > 1) {
+        double *const all = system->spread;
+        dither_objective_diagonal(objective, all);
+        for (int64_t u = 0; u < system->unknowns; u++) diagonal[u] = all[system->column_of[u]];
+        return;
+    }
     memset(diagonal, 0, (size_t)system->unknowns * sizeof *diagonal);
     for (int64_t j = 0; j < rows; j++) {
         const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
@@ -117,10 +125,24 @@ out:
     return status;
 }
 
+/* With several outputs H is not a sum of outer products of rows: its product with a vector that is 0 outside F. */
+static void product_outputs(dither_newton_system *system, const double *p, double *out)
+{
+    const int64_t d = system->objective->d;
+    double *const full = system->spread, *const result = full + d;
+    for (int64_t c = 0; c < d; c++) full[c] = system->unknown_of[c] < 0 ? 0.0 : p[system->unknown_of[c]];
+    dither_objective_curvature(system->objective, full, result);
+    for (int64_t u = 0; u < system->unknowns; u++) out[u] = result[system->column_of[u]] + system->ridge[u] * p[u];
+}
+
 void dither_newton_system_product(dither_newton_system *system, const double *p, double *out)
 {
     const int32_t *const column = system->column;
     const double *const value = system->value;
+    if (system->objective->outputs > 1) {
+        product_outputs(system, p, out);
+        return;
+    }
     for (int64_t u = 0; u < system->unknowns; u++) out[u] = system->ridge[u] * p[u];
     for (int64_t j = 0; j < system->objective->data->rows; j++) {
         const int64_t begin = system->row_start[j], end = system->row_start[j + 1];
@@ -188,8 +210,8 @@ static dither_status solve(dither_newton_system *system, const double *b, double
                            dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int dense_fits = system->unknowns <= DITHER_DENSE_LIMIT;
-    const double steps = factor_steps(system);
+    const int dense_fits = system->unknowns <= DITHER_DENSE_LIMIT && system->objective->outputs == 1;
+    const double steps = dense_fits ? factor_steps(system) : INFINITY;
     int dense = dense_fits && (system->prefer_dense || system->factored || steps < 50);
     if (!dense) {
         const int64_t limit = dense_fits && steps < 5000 ? (int64_t)steps : 5000;
@@ -206,7 +228,7 @@ dither_status dither_newton_system_solve(dither_newton_system *system, const dou
                                          double *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = system->objective->data->features;
+    const int64_t d = system->objective->d;
     double *const b = system->work, *const x = b + d, *const work = x + d;
     for (int64_t u = 0; u < system->unknowns; u++) b[u] = rhs[system->column_of[u]];
     if (system->unknowns > 0) TRY(solve(system, b, tolerance, x, work, error));

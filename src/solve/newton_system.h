@@ -1,6 +1,6 @@
 /* The linear systems of Newton's method, H_FF p_F = b_F with H = (1/N) sum_j phi''_j a_j a_j^T + l2 I restricted to
- * the free coordinates F: by conjugate gradients as long as they are cheaper than, or there are too many unknowns
- * for, a Cholesky factorization. */
+ * the free coordinates F (with several outputs, a block of H for each pair of classes): by conjugate gradients as long as they are cheaper than, or there are too many unknowns
+ * for, a Cholesky factorization; with several outputs always by conjugate gradients. */
 #ifndef DITHER_NEWTON_SYSTEM_H
 #define DITHER_NEWTON_SYSTEM_H
 
@@ -11,7 +11,7 @@
 typedef struct dither_newton_system {
     const dither_objective *objective; /* borrowed; its present point is where H is taken */
     int64_t unknowns;
-    int32_t *column_of, *unknown_of; /* unknown -> column, column -> unknown or -1 */
+    int32_t *column_of, *unknown_of; /* unknown -> coordinate of x, coordinate -> unknown or -1 */
     /* the rows' entries in free columns, numbered by unknown: the data's own arrays when all columns are free */
     const int64_t *row_start;
     const int32_t *column;
@@ -33,6 +33,7 @@ typedef struct dither_newton_system {
     int prefer_dense;        /* conjugate gradients were dearer the last time */
     int used_gradients;      /* conjugate gradients have found a step */
     double *work;            /* 6 x d */
+    double *spread;          /* 2 x d, with several outputs */
 } dither_newton_system;
 
 dither_status dither_newton_system_create(const dither_objective *objective, int threads,

@@ -6,19 +6,24 @@
 #include "losses.h"
 
 #define X(name) name##_SMOOTHNESS,
-double dither_loss_smoothness(int loss) { return (const double[]){DITHER_MODELS(X)}[loss]; }
+double dither_loss_smoothness(int loss) { return (const double[]){DITHER_MODELS(X) DITHER_MULTI_MODELS(X)}[loss]; }
 #undef X
 #define X(name) name##_STRONG,
-double dither_loss_strong(int loss) { return (const double[]){DITHER_MODELS(X)}[loss]; }
+double dither_loss_strong(int loss) { return (const double[]){DITHER_MODELS(X) DITHER_MULTI_MODELS(X)}[loss]; }
 #undef X
 
 dither_status dither_objective_create(const dither_problem *problem, double l2, dither_objective *out,
                                       dither_error *error)
 {
     dither_status status = DITHER_OK;
-    *out = (dither_objective){.data = problem->data, .y = problem->y, .loss = problem->loss, .l2 = l2};
-    TRY_ALLOC(out->margin, problem->data->rows);
-    TRY_ALLOC(out->sums, problem->data->features);
+    *out = (dither_objective){.data = problem->data, .y = problem->y, .loss = problem->loss, .l2 = l2,
+                              .outputs = problem->outputs, .d = dither_problem_length(problem)};
+    TRY_ALLOC(out->margin, problem->data->rows * out->outputs);
+    TRY_ALLOC(out->sums, out->d);
+    if (out->outputs == 1) return DITHER_OK;
+    TRY_ALLOC(out->slope, problem->data->rows * out->outputs);
+    TRY_ALLOC(out->spread, 2 * out->d);
+    TRY_ALLOC(out->row, out->outputs);
 out:
     return status;
 }
@@ -27,6 +32,7 @@ void dither_objective_release(dither_objective *objective)
 {
     free(objective->margin);
     free(objective->sums);
+    free(objective->slope), free(objective->spread), free(objective->row);
     *objective = (dither_objective){0};
 }
 
@@ -34,6 +40,10 @@ void dither_objective_gradient(dither_objective *objective, const double *x, dou
 {
     const dither_data *data = objective->data;
     dither_sum *sums = objective->sums;
+    if (objective->outputs > 1) {
+        dither_outputs_gradient(objective, x, gradient);
+        return;
+    }
     memset(sums, 0, (size_t)data->features * sizeof *sums);
     for (int64_t j = 0; j < data->rows; j++) {
         const double margin = objective->margin[j] = dither_row_dot(data, j, x);
@@ -49,9 +59,10 @@ double dither_objective_value(const dither_objective *objective, const double *x
 {
     const dither_data *data = objective->data;
     dither_sum loss = {0}, square = {0};
-    for (int64_t j = 0; j < data->rows; j++)
+    if (objective->outputs > 1) loss.high = dither_outputs_value(objective);
+    for (int64_t j = 0; objective->outputs == 1 && j < data->rows; j++)
         dither_sum_add(&loss, dk_loss_value(objective->loss, objective->margin[j], objective->y[j]));
-    for (int64_t c = 0; c < data->features; c++) dither_sum_add(&square, x[c] * x[c]);
+    for (int64_t c = 0; c < objective->d; c++) dither_sum_add(&square, x[c] * x[c]);
     return dither_sum_value(&loss) / (double)data->rows + 0.5 * objective->l2 * dither_sum_value(&square);
 }
 
@@ -59,15 +70,17 @@ double dither_objective_bregman(const dither_objective *objective, const double 
 {
     const dither_data *data = objective->data;
     dither_sum total = {0};
-    for (int64_t j = 0; j < data->rows; j++)
+    if (objective->outputs > 1) total.high = dither_outputs_bregman(objective, delta);
+    for (int64_t j = 0; objective->outputs == 1 && j < data->rows; j++)
         dither_sum_add(&total, dk_loss_bregman(objective->loss, objective->margin[j], dither_row_dot(data, j, delta),
                                                objective->y[j]));
     return dither_sum_value(&total) / (double)data->rows +
-           0.5 * objective->l2 * dither_dot(delta, delta, data->features);
+           0.5 * objective->l2 * dither_dot(delta, delta, objective->d);
 }
 
 int dither_objective_separated(const dither_objective *objective)
 {
+    if (objective->outputs > 1) return dither_outputs_separated(objective);
     for (int64_t j = 0; j < objective->data->rows; j++)
         if (!(objective->y[j] * objective->margin[j] > 0)) return 0;
     return 1;

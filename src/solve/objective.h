@@ -1,4 +1,5 @@
-/* The smooth part of a problem, f(x) = (1/N) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2. The linear and the quadratic
+/* The smooth part of a problem, f(x) = (1/N) sum_j phi(a_j.x; y_j) + (l2/2)||x||^2, with K outputs phi of the K margins of
+ * a row. The linear and the quadratic
  * terms that a regulariser contributes on its face are added by the caller (face.h) or through `l2`. */
 #ifndef DITHER_OBJECTIVE_H
 #define DITHER_OBJECTIVE_H
@@ -11,8 +12,14 @@ typedef struct dither_objective {
     const double *y;
     int loss;
     double l2;
-    double *margin;   /* N: a_j.x at the x of the last dither_objective_gradient */
+    int outputs;      /* K */
+    int64_t d;        /* K x features */
+    double *margin;   /* N x K: a_j.x at the x of the last dither_objective_gradient */
     dither_sum *sums; /* d */
+    /* with several outputs (outputs.c), else NULL */
+    double *slope;    /* N x K */
+    double *spread;   /* 2 x d: vectors feature after feature */
+    double *row;      /* K */
 } dither_objective;
 
 /* The bounds on phi'' that hold for all margins: strong <= phi'' <= smoothness. */
@@ -32,6 +39,17 @@ double dither_objective_value(const dither_objective *objective, const double *x
 /* f(x + delta) - f(x) - grad f(x).delta >= 0 at the present point x, to a relative accuracy near rounding however
  * small delta[d] is: what a line search needs where f itself no longer changes. */
 double dither_objective_bregman(const dither_objective *objective, const double *delta);
+
+/* With several outputs: out[d] = H v without l2 at the present point, and the diagonal of that H. */
+void dither_objective_curvature(const dither_objective *objective, const double *v, double *out);
+void dither_objective_diagonal(const dither_objective *objective, double *out);
+
+/* ---- outputs.c, for objective.c ---- */
+
+void dither_outputs_gradient(dither_objective *objective, const double *x, double *gradient);
+double dither_outputs_value(const dither_objective *objective); /* sum of the rows' losses */
+double dither_outputs_bregman(const dither_objective *objective, const double *delta);
+int dither_outputs_separated(const dither_objective *objective);
 
 /* a_j.x */
 static inline double dither_row_dot(const dither_data *data, int64_t j, const double *x)

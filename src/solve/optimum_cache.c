@@ -14,11 +14,11 @@
 /* All that decides x*. Every field counts eight bytes, so there is no padding. */
 typedef struct key {
     uint64_t magic, data_hash, y_hash, loss_hash;
-    int64_t rows, features, prox;
+    int64_t rows, length, prox; /* length of x */
     double l2, prox_a, prox_b;
 } key;
 
-/* The file: this, x[features], and the hash of both. */
+/* The file: this, x[length], and the hash of both. */
 typedef struct header {
     key key;
     double fstar, grad_norm, certificate, L_max, L, mu;
@@ -29,7 +29,7 @@ static const char *const solver_names[] = DITHER_SOLVER_NAMES;
 #define SOLVERS (sizeof solver_names / sizeof *solver_names)
 
 #define X(name) #name,
-static const char *const loss_names[] = {DITHER_MODELS(X)};
+static const char *const loss_names[] = {DITHER_MODELS(X) DITHER_MULTI_MODELS(X)};
 #undef X
 
 static key key_of(const dither_problem *problem)
@@ -41,7 +41,7 @@ static key key_of(const dither_problem *problem)
                  .y_hash = dither_hash64(0, problem->y, (size_t)data->rows * sizeof *problem->y),
                  .loss_hash = dither_hash64(0, loss, strlen(loss)),
                  .rows = data->rows,
-                 .features = data->features,
+                 .length = dither_problem_length(problem),
                  .prox = problem->prox,
                  .l2 = problem->l2,
                  .prox_a = problem->prox_a,
@@ -71,13 +71,13 @@ char *dither_optimum_cache_path(const dither_problem *problem)
 
 static uint64_t checksum(const header *h, const double *x)
 {
-    return dither_hash64(dither_hash64(0, h, sizeof *h), x, (size_t)h->key.features * sizeof *x);
+    return dither_hash64(dither_hash64(0, h, sizeof *h), x, (size_t)h->key.length * sizeof *x);
 }
 
 int dither_optimum_cache_read(const char *path, const dither_problem *problem, dither_optimum *out)
 {
     const key expected = key_of(problem);
-    const size_t d = (size_t)problem->data->features;
+    const size_t d = (size_t)dither_problem_length(problem);
     double *const x = malloc((d + 1) * sizeof *x);
     header h;
     uint64_t sum = 0;
@@ -121,7 +121,7 @@ int dither_optimum_cache_write(const char *path, const dither_problem *problem, 
     make_folders(folders);
     free(folders);
     const uint64_t sum = checksum(&h, optimum->x);
-    const size_t d = (size_t)h.key.features;
+    const size_t d = (size_t)h.key.length;
     dither_whole_file file; /* several processes may solve the same problem at once: the last one's file stays */
     int good = dither_whole_file_open(&file, path) == 0;
     good = good && fwrite(&h, sizeof h, 1, file.stream) == 1 && fwrite(optimum->x, sizeof *optimum->x, d, file.stream) == d &&

@@ -74,15 +74,16 @@ out:
 static dither_status minimise_on_faces(dither_newton *newton, double *x, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t d = newton->objective->data->features;
+    const int64_t d = newton->objective->d;
+    const int several = newton->objective->outputs > 1; /* the interior point needs factorizations */
     const dither_face *face = newton->face;
     const int smooth = face->kind == DK_PROX_NONE || (face->kind == DK_PROX_BOX && face->a == face->b);
     const int at_once = smooth || newton->start_norm == 0;
     dither_face_project(face, d, x);
     newton->outcome = DITHER_NEWTON_STALLED;
-    newton->limit = at_once ? DITHER_NEWTON_LIMIT : 100;
-    if (at_once || d > DITHER_DENSE_LIMIT) TRY(dither_newton_minimise(newton, 1, x, error));
-    if (at_once || newton->outcome == DITHER_NEWTON_REACHED) goto out;
+    newton->limit = at_once || several ? DITHER_NEWTON_LIMIT : 100;
+    if (at_once || several || d > DITHER_DENSE_LIMIT) TRY(dither_newton_minimise(newton, 1, x, error));
+    if (at_once || several || newton->outcome == DITHER_NEWTON_REACHED) goto out;
     newton->limit = DITHER_NEWTON_LIMIT;
     TRY(dither_interior_minimise(newton, x, error));
     TRY(dither_newton_minimise(newton, 1, x, error));
@@ -98,7 +99,7 @@ static dither_status minimise(const dither_problem *problem, const parts *p, dit
     dither_objective objective = {0};
     dither_newton_system system = {0};
     dither_newton newton = {0};
-    const int64_t d = problem->data->features;
+    const int64_t d = dither_problem_length(problem);
     TRY(dither_objective_create(problem, p->l2, &objective, error));
     TRY(dither_newton_system_create(&objective, problem->threads, &system, error));
     TRY(dither_newton_create(&objective, &system, &p->face, optimum->L - problem->l2, &newton, error));
@@ -131,7 +132,8 @@ dither_status dither_solve(const dither_problem *problem, int use_cache, dither_
     TRY(take_apart(problem, &p, error));
     TRY_ALLOC(optimum, 1);
     optimum->features = problem->data->features;
-    TRY_ALLOC(optimum->x, optimum->features);
+    optimum->outputs = problem->outputs;
+    TRY_ALLOC(optimum->x, dither_problem_length(problem));
     if (use_cache) path = dither_optimum_cache_path(problem);
     if (!path || !dither_optimum_cache_read(path, problem, optimum)) {
         TRY(dither_smoothness_find(problem, &smoothness, error));

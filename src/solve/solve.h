@@ -10,6 +10,9 @@ typedef struct dither_problem {
     const dither_data *data;
     const double *y; /* rows: the label of each row as the loss takes it */
     int loss;        /* DK_LOSS_..., kernels/losses.h */
+    int outputs;     /* K: x has K parts of `features`, one after another; 1 but for losses of several classes */
+    int labels;      /* label values that stand for classes; 0 where labels are numbers */
+    const double *label_values; /* labels: of -1 (NaN: all others) and +1; for several classes of 0, 1, .. */
     double l2;
     double nonconvex; /* lam of lam sum_c x_c^2 / (1 + x_c^2); dither_solve takes 0 only */
     int prox;        /* DK_PROX_..., kernels/prox.h */
@@ -23,6 +26,12 @@ typedef struct dither_smoothness {
     double mu;      /* strong convexity of f known from theory: l2, + lambda_min(A^T A / N) for least squares with
                        d <= 5000 */
 } dither_smoothness;
+
+/* The length of x. */
+static inline int64_t dither_problem_length(const dither_problem *problem)
+{
+    return problem->outputs * problem->data->features;
+}
 
 /* Is P convex for all data? Where it is not there is no reference optimum, and mu counts as 0. */
 int dither_problem_is_convex(const dither_problem *problem);

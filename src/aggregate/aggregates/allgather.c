@@ -15,7 +15,7 @@ typedef struct lengths {
 static int64_t message_words(const dither_plan *p, int *variable)
 {
     dk_layout layout;
-    dk_layout_make(&layout, &p->codec, p->features, p->block, p->single ? 4 : 8);
+    dk_layout_make(&layout, &p->codec, p->d, p->block, p->single ? 4 : 8);
     *variable = layout.variable;
     return layout.message_words;
 }

@@ -18,8 +18,8 @@ static const char *missing(const dither_plan *p)
 static dither_status plan(dither_plan *p, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
-    if (dk_digits_make(&p->lanes, p->codec.levels, p->workers, p->features))
+    const int64_t block = p->block > 0 && p->block < p->d ? p->block : p->d;
+    if (dk_digits_make(&p->lanes, p->codec.levels, p->workers, p->d))
         FAIL(DITHER_USAGE, "--aggregate allreduce: %d workers with %d levels add up to more than 32 bits", p->workers,
              p->codec.levels);
     p->codec.wire = DK_WIRE_fixed; /* between a rank's own encoder and sum */
@@ -33,10 +33,10 @@ out:
 /* A ring sends every word twice, but for the part that a rank owns. */
 static double link_bytes(const dither_plan *p, int ranks)
 {
-    const int64_t block = p->block > 0 && p->block < p->features ? p->block : p->features;
-    const int64_t blocks = (p->features + block - 1) / block;
+    const int64_t block = p->block > 0 && p->block < p->d ? p->block : p->d;
+    const int64_t blocks = (p->d + block - 1) / block;
     dk_digits lanes;
-    if (dk_digits_make(&lanes, p->codec.levels, p->workers, p->features)) return INFINITY;
+    if (dk_digits_make(&lanes, p->codec.levels, p->workers, p->d)) return INFINITY;
     return 2.0 * (ranks - 1) / ranks * ((double)lanes.words * lanes.word_bytes + 4.0 * (double)blocks);
 }
 
