@@ -14,6 +14,8 @@ have_header Random123/philox.h || need librandom123-dev
 have pkg-config || need pkg-config
 have mpicc || need libopenmpi-dev
 have mpirun || need openmpi-bin
+have mpicc.mpich || need libmpich-dev # the ranks' test runs with both
+have mpirun.mpich || need mpich
 have make || need make
 have python3 || need python3
 have gnuplot || need gnuplot-nox

@@ -5,6 +5,7 @@
 
 #include "comm/comm.h"
 #include "golden.h"
+#include "method/method.h"
 
 /* The result on this rank; the options are freed. */
 static inline dither_result *train_on(dither_comm *comm, const dither_data *data, dither_options *options, const char *what)
@@ -19,9 +20,11 @@ static inline dither_result *train_on(dither_comm *comm, const dither_data *data
 
 /* ---- the bits, and the bytes of a worker, of one rank ---- */
 
+#define TRAINING_COMMON "gamma=x0.05 iterations=15 reference=none threads=1 seed=3"
+
 static inline void check_as_alone(dither_comm *comm, const dither_data *data, const char *text)
 {
-    const char *const common = "gamma=x0.05 iterations=15 reference=none threads=1 seed=3";
+    const char *const common = TRAINING_COMMON;
     dither_result *alone = train_on(NULL, data, options_of("%s %s", common, text), text);
     dither_result *here = train_on(comm, data, options_of("%s %s", common, text), text);
     if (here->state_hash != alone->state_hash) fail_msg("%s: %d ranks change the result", text, comm->ranks);
@@ -40,7 +43,11 @@ static const char *const training_small[] = {
     "codec=natural-dither levels=5 prox=l2:0.01", "codec=randk keep=3 prox=elastic:0.01,0.01", "codec=bf16 prox=ball:0.3",
     "codec=kbit bits=2", "method=gd codec=randk keep=5", "method=sgd codec=natural precision=f32", "estimator=saga codec=randk keep=3",
     "wire=elias-gamma levels=7", "wire=elias-omega levels=7 norm=2", "wire=rice norm=2", "wire=rans codec=natural",
-    "aggregate=allreduce", "aggregate=allreduce levels=5 block=3", "aggregate=allreduce levels=32767 estimator=saga precision=f32",
+    "estimator=svrg batch=3", "method=local-sgd local-average=quadratic local-schedule=double codec=dither", "method=local-sgd estimator=full",
+    "method=delayed-sgd delay=fixed:5", "method=delayed-sgd delay=uniform:5 delay-adaptive=1 codec=dither",
+    "method=delayed-sgd delay=straggler:7,0.2 estimator=full", "method=qsvrg epoch-length=7",
+    "method=qsvrg wire=elias-omega precision=f32 epoch-length=9 epoch-end=mean", "method=terngrad stepper=adam",
+    "method=terngrad aggregate=allreduce average=poly:2", "aggregate=allreduce", "aggregate=allreduce levels=5 block=3", "aggregate=allreduce levels=32767 estimator=saga precision=f32",
     "aggregate=allreduce method=qsgd prox=ball:0.3", "aggregate=alltoall", "aggregate=alltoall downlink=exact codec=identity",
     "aggregate=server", "aggregate=server codec=randk keep=3", "aggregate=server downlink=dither downlink-levels=3 prox=l1:0.01"};
 
@@ -51,10 +58,32 @@ static const char *const training_wide[] = {
     "aggregate=alltoall block=3000 levels=3 downlink-levels=7", "aggregate=alltoall block=100 precision=f32 prox=ball:0.3",
     "aggregate=alltoall codec=identity downlink=exact", "aggregate=server downlink=dither block=100", "aggregate=server codec=randk keep=50"};
 
+/* Every method of the registry, with exact and with quantized messages, unless it does not take them. */
+static inline void check_methods(dither_comm *comm, const dither_data *data)
+{
+    static const char *const codecs[] = {"identity", "dither", "natural precision=f32"};
+    char text[160];
+    int checked = 0;
+    for (size_t m = 0; m < dither_method_count(); m++)
+        for (size_t c = 0; c < sizeof codecs / sizeof *codecs; c++) {
+            dither_result *alone;
+            snprintf(text, sizeof text, "workers=5 method=%s codec=%s", dither_method_at(m)->name, codecs[c]);
+            dither_options *options = options_of("%s %s", TRAINING_COMMON, text);
+            const dither_status status = dither_train(data, options, NULL, NULL, &alone, NULL);
+            dither_options_free(options);
+            dither_result_free(alone);
+            if (status == DITHER_USAGE) continue;
+            check_as_alone(comm, data, text);
+            checked++;
+        }
+    assert_true(checked >= 15);
+}
+
 static inline void check_runs(dither_comm *comm)
 {
     dither_data *small = plain_data(90, 40, 12, 0, 1), *wide = plain_data(64, 9001, 25, 0, 1);
     char text[160];
+    check_methods(comm, small);
     for (size_t i = 0; i < sizeof training_small / sizeof *training_small; i++) {
         snprintf(text, sizeof text, "workers=%d %s", 4 + (int)i % 4, training_small[i]);
         check_as_alone(comm, small, text);

@@ -5,12 +5,15 @@
 #include <limits.h>
 #include <mpi.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 #include "bfloat16.h"
 
 typedef struct mpi_context {
     MPI_Comm ranks;
     MPI_Op bfloat16_sum;
     int initialized; /* by this library, which then finalizes too */
+    int crowded;     /* more ranks than cores: waiting must not keep a core from who is waited for */
     int *counts, *offsets;
     MPI_Request *requests; /* 2 a rank */
 } mpi_context;
@@ -26,6 +29,34 @@ static dither_status mpi_check(dither_comm *comm, int code, const char *what, di
 }
 #define TRY_MPI(call, what) TRY(mpi_check(comm, (call), (what), error))
 
+/* MPI's own waiting polls without a pause and without an end: with a time limit, and where ranks share cores, it is
+ * done here. */
+static int waits_here(const dither_comm *comm)
+{
+    return comm->timeout > 0 || ((const mpi_context *)comm->context)->crowded;
+}
+
+static dither_status wait_for(dither_comm *comm, int count, MPI_Request *requests, const char *what, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const double began = MPI_Wtime(), limit = comm->timeout + 0.1 * comm->rank; /* one of those that wait says it first */
+    const struct timespec pause = {.tv_nsec = 20000};
+    for (int tries = 0, finished = 0;; tries++) {
+        for (int done = 1; finished < count && done; finished += done)
+            TRY_MPI(MPI_Test(&requests[finished], &done, MPI_STATUS_IGNORE), what);
+        if (finished == count) return DITHER_OK;
+        if (comm->timeout > 0 && MPI_Wtime() - began > limit) {
+            comm->alone = 1;
+            FAIL(DITHER_DEVICE, "MPI, %s: a rank has been silent for %g s (--timeout)", what, comm->timeout);
+        }
+        if (tries < 200) continue;
+        tries = 200;
+        nanosleep(&pause, NULL);
+    }
+out:
+    return status;
+}
+
 static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -33,7 +64,12 @@ static dither_status broadcast(dither_comm *comm, void *data, size_t bytes, int 
     const size_t most = (size_t)1 << 30; /* counts are ints */
     for (size_t at = 0; at < bytes; at += most) {
         const size_t piece = bytes - at < most ? bytes - at : most;
-        TRY_MPI(MPI_Bcast((char *)data + at, (int)piece, MPI_BYTE, root, c->ranks), "broadcast");
+        if (waits_here(comm)) {
+            TRY_MPI(MPI_Ibcast((char *)data + at, (int)piece, MPI_BYTE, root, c->ranks, c->requests), "broadcast");
+            TRY(wait_for(comm, 1, c->requests, "broadcast", error));
+        } else {
+            TRY_MPI(MPI_Bcast((char *)data + at, (int)piece, MPI_BYTE, root, c->ranks), "broadcast");
+        }
     }
 out:
     return status;
@@ -51,6 +87,11 @@ static dither_status allgather(dither_comm *comm, void *data, const size_t *byte
         return DITHER_OK;
     }
     for (int r = 0, at = 0; r < comm->ranks; at += c->counts[r++]) c->offsets[r] = at, c->counts[r] = (int)bytes[r];
+    if (waits_here(comm)) {
+        TRY_MPI(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, c->counts, c->offsets, MPI_BYTE, c->ranks, c->requests),
+                "all-gather");
+        return wait_for(comm, 1, c->requests, "all-gather", error);
+    }
     TRY_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, c->counts, c->offsets, MPI_BYTE, c->ranks),
             "all-gather");
 out:
@@ -64,8 +105,9 @@ static dither_status alltoall(dither_comm *comm, const void *send, const size_t 
     dither_status status = DITHER_OK;
     const mpi_context *c = comm->context;
     const size_t most = (size_t)1 << 30;
-    int open = 1;
-    for (size_t at = 0; open; at += most) {
+    size_t at = 0;
+    int open;
+    do {
         open = 0;
         for (int r = 0; r < comm->ranks; r++) {
             if (r == comm->rank) continue;
@@ -75,8 +117,9 @@ static dither_status alltoall(dither_comm *comm, const void *send, const size_t 
             if (out) TRY_MPI(MPI_Isend((const char *)send + send_at[r] + at, (int)(out < most ? out : most), MPI_BYTE, r, 0,
                                        c->ranks, &c->requests[open++]), "send");
         }
-        TRY_MPI(MPI_Waitall(open, c->requests, MPI_STATUSES_IGNORE), "all-to-all");
-    }
+        TRY(wait_for(comm, open, c->requests, "all-to-all", error));
+        at += most;
+    } while (open > 0);
 out:
     return status;
 }
@@ -104,8 +147,15 @@ static dither_status allreduce(dither_comm *comm, void *data, size_t count, int 
     const size_t most = (size_t)1 << 28;
     for (size_t at = 0; at < count; at += most) {
         const size_t piece = count - at < most ? count - at : most;
-        TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + at * how[reduction].bytes, (int)piece, how[reduction].type,
-                              how[reduction].op, c->ranks), "all-reduce");
+        char *here = (char *)data + at * how[reduction].bytes;
+        if (waits_here(comm)) {
+            TRY_MPI(MPI_Iallreduce(MPI_IN_PLACE, here, (int)piece, how[reduction].type, how[reduction].op, c->ranks,
+                                   c->requests), "all-reduce");
+            TRY(wait_for(comm, 1, c->requests, "all-reduce", error));
+        } else {
+            TRY_MPI(MPI_Allreduce(MPI_IN_PLACE, here, (int)piece, how[reduction].type, how[reduction].op, c->ranks),
+                    "all-reduce");
+        }
     }
 out:
     return status;
@@ -168,6 +218,7 @@ dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *err
     c->initialized = !before;
     TRY_MPI(MPI_Op_create(add_bfloat16, 1, &c->bfloat16_sum), "start");
     TRY(find_place(comm, error));
+    c->crowded = comm->neighbours > (int)sysconf(_SC_NPROCESSORS_ONLN);
     TRY(check_launcher(launched, comm->ranks, error));
     TRY_ALLOC(c->counts, comm->ranks);
     TRY_ALLOC(c->offsets, comm->ranks);
