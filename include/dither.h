@@ -114,6 +114,10 @@ DITHER_API dither_status dither_comm_open(const dither_options *options, dither_
 DITHER_API int dither_comm_rank(const dither_comm *comm);  /* 0 for NULL */
 DITHER_API int dither_comm_ranks(const dither_comm *comm); /* 1 for NULL */
 /* Collective: the status and message of the first rank whose `mine` is not DITHER_OK, on all ranks. */
+/* dither_data_read on every rank, collective; with the option `read` "own" each rank reads and keeps the rows of its own
+ * workers only (options: workers). Fails on all ranks when it fails on one. */
+DITHER_API dither_status dither_data_read_ranks(dither_comm *comm, const char *path, const dither_options *options,
+                                                dither_data **out, dither_error *error);
 DITHER_API dither_status dither_comm_agree(dither_comm *comm, dither_status mine, dither_error *error);
 /* Is it this rank's task to report a failure? Rank 0's, when all know of it; otherwise that of the rank that failed. */
 DITHER_API int dither_comm_speaks(const dither_comm *comm);
@@ -151,6 +155,7 @@ typedef struct dither_result {
     const char *downlink;    /* the direction's way back to the ranks: "exact", "dither", or "" where there is none */
     double downlink_omega;   /* variance bound of that; 0 when it is exact */
     int64_t rows, features, workers, ranks, iterations;
+    int64_t rank_nonzeros;   /* entries of the data that the rank with the most of them has read */
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */
     double f, fstar;         /* P at the last iterate, and at the optimum (NaN without a reference) */
     double certificate;      /* bound on P(reference) - P*, NaN when mu = 0 */

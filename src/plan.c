@@ -175,12 +175,38 @@ out:
     return status;
 }
 
+/* Where no rank has all rows: L_max, which is a largest of all; and no other, so steps must not need one. */
+static dither_status find_smoothness_of_part(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_options *o = p->options;
+    dither_gamma_rule rule;
+    double value;
+    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
+    if (strcmp(o->reference, "none")) FAIL(DITHER_USAGE, "--read own: the optimum needs all rows; add --reference none");
+    if (rule != DITHER_GAMMA_NUMBER && rule != DITHER_GAMMA_OVER_L_MAX)
+        FAIL(DITHER_USAGE, "--read own: --gamma %s needs all rows; give a number, or xC for C/L_max", o->gamma);
+    if (!strcmp(o->gamma_schedule, "diana") || !strcmp(o->gamma_schedule, "stich"))
+        FAIL(DITHER_USAGE, "--read own: --gamma-schedule %s needs constants of all rows", o->gamma_schedule);
+    p->smoothness = (dither_smoothness){
+        .row_max = dither_loss_smoothness(p->problem.loss) * p->problem.data->largest_square + p->problem.l2 +
+                   2 * p->problem.nonconvex,
+        .pooled = INFINITY, .mu = dither_problem_is_convex(&p->problem) ? p->problem.l2 : 0};
+    p->L_worker = INFINITY;
+out:
+    return status;
+}
+
 static dither_status choose_steps(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
     dither_status status = DITHER_OK;
-    TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
-    TRY(worker_smoothness(p, error));
+    if (p->problem.data->partial) {
+        TRY(find_smoothness_of_part(p, error));
+    } else {
+        TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
+        TRY(worker_smoothness(p, error));
+    }
     const dither_facts facts = {
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,

@@ -207,6 +207,9 @@ static dither_status count_traffic(training *t, dither_result *result, dither_er
         for (int rank = 0; rank < t->run.comm->ranks; rank++)
             if ((double)t->run.comm->words[rank] > *most[i]) *most[i] = (double)t->run.comm->words[rank];
     }
+    TRY(dither_comm_gather_word(t->run.comm, t->run.plan.problem.data->nonzeros, error));
+    for (int rank = 0; rank < t->run.comm->ranks; rank++)
+        if (t->run.comm->words[rank] > result->rank_nonzeros) result->rank_nonzeros = t->run.comm->words[rank];
     result->comm = t->run.aggregate.comm->name;
     result->ranks = t->run.comm->ranks;
 out:

@@ -4,6 +4,7 @@ number of them, and failures that end all of them with one message.
 
 DITHER_BIN is the program, DITHER_DATA_DIR the folder with mushrooms. Standard library only."""
 import csv
+import gzip
 import json
 import os
 import random
@@ -116,6 +117,71 @@ class SameBits(Case):
 
     def test_mushrooms(self):
         self.check_same([("threads", 3), ("tcp", 4)], MUSHROOMS, "--l2", "6e-4", "--iterations", "500")
+
+
+class ReadOwn(Case):
+    """Each rank reads its own workers' rows: the same bits, less memory."""
+    WORDS = ["--workers", "7", "--iterations", "60", "--gamma", "x0.5", "--reference", "none"]
+
+    def odd_file(self):
+        """Blank lines, comments, CRLF, a byte order mark, rows without entries, no newline at the end."""
+        r = random.Random(3)
+        with open(self.path("odd"), "w", newline="") as f:
+            f.write("\ufeff# head\n\n")
+            for i in range(200):
+                if r.random() < 0.2:
+                    f.write(r.choice(["\n", "   \n", "# c\n", "  # comment 1:2\n", "\r\n", " \t\r\n"]))
+                columns = sorted(r.sample(range(1, 31), r.randint(0, 9)))
+                f.write(r.choice(["", " ", "\t"]) + r.choice(["1", "-1"]) + "".join(" %d:%.3f" % (c, r.gauss(0, 1)) for c in columns) +
+                        r.choice(["\n", "\r\n", " # x\n"]))
+            f.write("  # end")
+        return self.path("odd")
+
+    def test_same_bits(self):
+        for data in self.small, self.odd_file():
+            alone, trace = self.train("threads", 1, data, *self.WORDS)
+            for ranks in 2, 3, 5, 7:
+                own, other = self.train("tcp", ranks, data, *self.WORDS, "--read", "own")
+                self.assertEqual(own["state_hash"], alone["state_hash"])
+                self.assertEqual(other, trace)
+                self.assertLess(own["rank_nonzeros"], 2 * alone["rank_nonzeros"] / ranks)
+
+    def test_line_of_an_error(self):
+        with open(self.odd_file(), encoding="utf-8", newline="") as f:
+            lines = f.read().split("\n")
+        for at in 3, 80, 190:
+            with open(self.path("bad"), "w", newline="") as f:
+                f.write("\n".join(lines[:at - 1] + ["1 0:3"] + lines[at:]))
+            self.check_ended(self.launch("tcp", 3, self.path("bad"), *self.WORDS, "--read", "own"), 3, "bad:%d:3: index 0" % at)
+
+    def test_memory(self):
+        """A file of some megabytes: four ranks need less than half of what one needs for it, each."""
+        r = random.Random(4)
+        with open(self.path("large"), "w") as f:
+            for _ in range(30000):
+                f.write("%d %s\n" % (r.choice((1, -1)), " ".join("%d:%.4f" % (c, r.random()) for c in range(r.randint(1, 9), 300, 9))))
+        peaks = {}
+        for kind, ranks, read in ("threads", 1, "all"), ("tcp", 4, "own"):
+            processes = self.launch(kind, ranks, self.path("large"), "--iterations", "1", "--gamma", "x0.5", "--reference",
+                                    "none", "--quiet", "--read", read)
+            peaks[read] = 0
+            for p in processes:
+                _, status, usage = os.wait4(p.pid, 0)
+                p.returncode = os.waitstatus_to_exitcode(status) if hasattr(os, "waitstatus_to_exitcode") else status
+                self.assertEqual(p.returncode, 0, p.stderr.read())
+                p.stdout.close(), p.stderr.close()
+                peaks[read] = max(peaks[read], usage.ru_maxrss)
+        self.assertLess(peaks["own"], 0.5 * peaks["all"], peaks)
+
+    def test_refused(self):
+        for words, part in [(["--gamma", "practical"], "--gamma practical"), (["--reference", "auto"], "--reference none"),
+                            (["--shuffle", "1"], "--shuffle"), (["--gamma-schedule", "diana"], "--gamma-schedule diana")]:
+            self.check_ended(self.launch("tcp", 2, self.small, *self.WORDS, "--read", "own", *words), 2, part)
+        packed = self.path("packed.gz")
+        with gzip.open(packed, "wb") as f, open(self.small, "rb") as plain:
+            f.write(plain.read())
+        self.check_ended(self.launch("tcp", 2, packed, *self.WORDS, "--read", "own"), 2, "packed.gz", "compressed")
+        self.check_ended(self.launch("tcp", 2, "absent", *self.WORDS, "--read", "own"), 6, "absent")
 
 
 class Failures(Case):

@@ -99,8 +99,6 @@ static dither_status prepare(training *t, dither_error *error)
     dither_status status = DITHER_OK;
     TRY(open_outputs(t, error));
     TRY(cli_progress_create(t->arguments, &t->progress, error));
-    cli_progress_say(t->progress, "reading the data ...");
-    TRY(dither_data_read(t->arguments->operand[0], t->arguments->options, &t->data, error));
 out:
     return status;
 }
@@ -130,6 +128,8 @@ static dither_status run_train(cli_arguments *arguments, dither_error *error)
     cli_interrupt_install();
     TRY(dither_comm_open(arguments->options, &arguments->comm, error));
     TRY(dither_comm_agree(arguments->comm, prepare(&t, error), error));
+    cli_progress_say(t.progress, "reading the data ...");
+    TRY(dither_data_read_ranks(arguments->comm, arguments->operand[0], arguments->options, &t.data, error));
     note_fallback(arguments);
     cli_progress_say(t.progress, "preparing: smoothness, the optimum, step size ...");
     const dither_status trained =

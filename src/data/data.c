@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static void set_hash(struct dither_data *data)
+void dither_data_set_hash(struct dither_data *data)
 {
     const int64_t shape[] = {data->rows, data->features, data->nonzeros};
     const size_t rows = (size_t)data->rows, entries = (size_t)data->nonzeros;
@@ -39,7 +39,7 @@ dither_status dither_data_read(const char *path, const dither_options *options, 
         TRY(dither_libsvm_parse(dither_path_shown(path), (const char *)text.bytes, text.size, features, data, error));
     }
     if (options && options->shuffle_set) TRY(dither_data_shuffle(data, (uint64_t)options->shuffle, error));
-    set_hash(data);
+    dither_data_set_hash(data);
     *out = data;
     data = NULL;
 out:
@@ -129,7 +129,7 @@ dither_status dither_data_from_csr(int64_t rows, int64_t features, const int64_t
     TRY_ALLOC(data->column, entries);
     TRY_ALLOC(data->value, entries);
     copy_rows(row_start, column, value, label, data);
-    set_hash(data);
+    dither_data_set_hash(data);
     *out = data;
     data = NULL;
 out:

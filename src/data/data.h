@@ -10,8 +10,13 @@ struct dither_data {
     int32_t *column;    /* nonzeros, from 0, ascending within a row */
     double *value;      /* nonzeros, finite, not 0 */
     double *label;      /* rows, finite */
+    int partial;        /* only the rows of this rank's workers have entries; labels and counts of rows are of all */
+    double largest_square; /* with partial: of ||a_j||^2 over all rows */
     uint64_t hash;      /* of shape, columns, values and labels: the key of the optimum's cache */
 };
+
+/* data->hash := that of shape, columns, values and labels */
+void dither_data_set_hash(struct dither_data *data);
 
 /* Map labels to -1 and +1. `positive` is the text of the label value that means +1; "auto" takes the larger of
  * exactly two distinct values, and with any other number of values fails with a list of them. On success

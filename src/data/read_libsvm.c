@@ -212,20 +212,28 @@ static void count_bounds(const char *text, size_t size, size_t *lines, size_t *c
     }
 }
 
-dither_status dither_libsvm_parse(const char *path, const char *text, size_t size, int64_t features,
-                                  struct dither_data *data, dither_error *error)
+static dither_status parse(const char *text, size_t size, reader *r, struct dither_data *data, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    reader r = {.path = path, .at = text, .end = text + size, .line = text, .limit = features ? features : INT32_MAX,
-                .data = data, .error = error};
     size_t lines, colons;
     count_bounds(text, size, &lines, &colons);
     TRY_ALLOC(data->row_start, lines + 1);
     TRY_ALLOC(data->label, lines);
     TRY_ALLOC(data->column, colons);
     TRY_ALLOC(data->value, colons);
-    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r.at += 3;
-    TRY(read_lines(&r));
+    if (r->line_number == 0 && size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r->at += 3;
+    TRY(read_lines(r));
+out:
+    return status;
+}
+
+dither_status dither_libsvm_parse(const char *path, const char *text, size_t size, int64_t features,
+                                  struct dither_data *data, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    reader r = {.path = path, .at = text, .end = text + size, .line = text, .limit = features ? features : INT32_MAX,
+                .data = data, .error = error};
+    TRY(parse(text, size, &r, data, error));
     r.line_number += r.line_number == 0;
     if (data->rows == 0) {
         r.line = r.at;
@@ -236,5 +244,15 @@ dither_status dither_libsvm_parse(const char *path, const char *text, size_t siz
         TRY(fault(&r, r.line, "no row has a feature; say how many there are with --features"));
     data->features = features ? features : r.largest;
 out:
+    return status;
+}
+
+dither_status dither_libsvm_parse_part(const char *path, const char *text, size_t size, int64_t features, int64_t lines,
+                                       struct dither_data *data, dither_error *error)
+{
+    reader r = {.path = path, .at = text, .end = text + size, .line = text, .limit = features ? features : INT32_MAX,
+                .line_number = lines, .data = data, .error = error};
+    const dither_status status = parse(text, size, &r, data, error);
+    data->features = r.largest;
     return status;
 }

@@ -16,4 +16,9 @@
 dither_status dither_libsvm_parse(const char *path, const char *text, size_t size, int64_t features,
                                   struct dither_data *data, dither_error *error);
 
+/* The same of a part of a file that begins with a line, `lines` lines after the file's start; data->features becomes the
+ * largest index, and none is no error. */
+dither_status dither_libsvm_parse_part(const char *path, const char *text, size_t size, int64_t features, int64_t lines,
+                                       struct dither_data *data, dither_error *error);
+
 #endif
