@@ -8,4 +8,5 @@
 #include "stepper.inl"
 #include "step.inl"
 #include "local.inl"
+#include "race.inl"
 #include "downlink.inl"

@@ -17,7 +17,7 @@
  *         OCTET_ONCE y[r] = total;
  *     EACH_END
  *
- * Also EACH_IN_BLOCKS(b, blocks, i, m, limit, prelude) .. EACH_IN_BLOCKS_END: i in [0, min(m, limit)) of every block
+ * Also OCTET_EACH(e, begin, end) .. OCTET_EACH_END: the lanes of an octet share the range; EACH_IN_BLOCKS(b, blocks, i, m, limit, prelude) .. EACH_IN_BLOCKS_END: i in [0, min(m, limit)) of every block
  * b, where `limit` and the statement `prelude` may depend on b; EACH_ANY(flag, i, count, condition): flag becomes 1
  * if the condition holds anywhere; OCTET_MAX: the largest of non-negative terms, NaN if one of them is.
  *
@@ -74,6 +74,8 @@
         total = max_; \
     } while (0)
 #define OCTET_ONCE if ((threadIdx.x & 7) == 0)
+#define OCTET_EACH(e, begin, end) for (int64_t e = (begin) + (threadIdx.x & 7), e##_n = (end); e < e##_n; e += 8) {
+#define OCTET_EACH_END }
 #define EACH_ANY(flag, i, count, condition) \
     EACH(i, count) \
         if (condition) flag = 1; \
@@ -135,6 +137,8 @@
         total = max_; \
     } while (0)
 #define OCTET_ONCE
+#define OCTET_EACH(e, begin, end) for (int64_t e = (begin), e##_n = (end); e < e##_n; e++) {
+#define OCTET_EACH_END }
 #define EACH_ANY(flag, i, count, condition) \
     do { \
         int any_ = 0; \

@@ -194,6 +194,20 @@ typedef struct dk_local {
     void *w, *mean;    /* real count x stride; `mean` NULL without an average */
 } dk_local;
 
+/* Updates of x by single rows (race.inl). */
+enum dk_delay_rule { DK_DELAY_FIXED, DK_DELAY_UNIFORM, DK_DELAY_STRAGGLER };
+typedef struct dk_race {
+    int64_t first, count; /* the updates first .. first + count - 1 */
+    int64_t begin, step;  /* racing, on a CPU: those at begin, begin + step, ... of them; a GPU does all */
+    int32_t plain;        /* racing: loads and stores, not atomic additions */
+    int32_t rule;         /* emulated: DK_DELAY_..., T and P of the delays */
+    int64_t most;
+    double share, gamma;
+    const void *inverse;  /* real d: 1 over the share of the rows that have the coordinate; 0 without any */
+    void *ring;           /* emulated: real (most + 1) x stride, x^t in slot t mod (most + 1); NULL: racing on x */
+    void *change;         /* emulated: real stride */
+} dk_race;
+
 #define DK_MARKS 64 /* moments that a device can note */
 #define DK_EVAL_ROWS 256 /* rows of an evaluation chunk; chunks don't cross workers */
 
@@ -233,6 +247,8 @@ typedef struct dk_device {
     int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight);
     /* steps of every worker on an iterate of its own */
     int (*local)(void *context, const dk_rank *rank, const dk_local *local);
+    /* updates of x, racing or emulated; on a GPU `workers` blocks race, on a CPU it is for the caller to have threads */
+    int (*race)(void *context, const dk_rank *rank, const dk_race *race);
     const char *(*explain)(void *context, int code);
     void (*close)(void *context);
     /* note when the work so far is done, in slot 0 .. DK_MARKS - 1, without waiting for it; and, waiting for both, the

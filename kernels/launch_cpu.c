@@ -147,6 +147,13 @@ static int blend(void *context, const dk_rank *k, void *to, const void *from, in
     return 0;
 }
 
+static int race(void *context, const dk_rank *k, const dk_race *r)
+{
+    (void)context;
+    k->single ? race_f32(k, r) : race_f64(k, r);
+    return 0;
+}
+
 static int local(void *context, const dk_rank *k, const dk_local *l)
 {
     const dk_cpu *cpu = context;
@@ -156,4 +163,4 @@ static int local(void *context, const dk_rank *k, const dk_local *l)
 
 const dk_cpu_kernels JOIN(dk_cpu_kernels, DK_ISA) = {.work = work, .refresh = refresh, .step = step,
                                                      .evaluate = evaluate, .requantize = requantize, .blend = blend,
-                                                     .local = local};
+                                                     .local = local, .race = race};

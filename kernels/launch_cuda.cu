@@ -151,6 +151,12 @@ static int cuda_blend(void *context, const dk_rank *k, void *to, const void *fro
                            : blend_all_f64(s, (double *)to, (const double *)from, count, weight));
 }
 
+static int cuda_race(void *context, const dk_rank *k, const dk_race *r)
+{
+    const cudaStream_t s = stream_of(context);
+    return (int)(k->single ? race_f32(s, k, r) : race_f64(s, k, r));
+}
+
 static int cuda_local(void *context, const dk_rank *k, const dk_local *l)
 {
     const cudaStream_t s = stream_of(context);
@@ -237,6 +243,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.upload = cuda_upload, device.download = cuda_download, device.copy = cuda_copy;
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
     device.requantize = cuda_requantize, device.blend = cuda_blend, device.local = cuda_local;
+    device.race = cuda_race;
     device.explain = cuda_explain, device.close = cuda_close;
     device.stream = cuda_stream, device.idle = cuda_idle;
     device.mark = cuda_mark, device.elapsed = cuda_elapsed;

@@ -254,6 +254,13 @@ static void FN(requantize)(const dk_cpu *cpu, const dk_rank *k, const dk_rank *b
     dk_cpu_share(cpu, units, count, FN(back_encode_range), &encode);
 }
 
+static void FN(race)(const dk_rank *k, const dk_race *r)
+{
+    /* one by one, so that the lanes' order does not become that of the updates */
+    for (int64_t q = r->begin; !r->ring && q < r->count; q += r->step) FN(race_updates)(k, r, q, q + 1, 1);
+    for (int64_t t = r->first; r->ring && t < r->first + r->count; t++) FN(race_emulate)(k, r, t);
+}
+
 /* Part e of the evaluation is chunk e of the rank; a chunk belongs to one worker. */
 static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
 {

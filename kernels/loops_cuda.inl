@@ -278,3 +278,20 @@ static cudaError_t FN(local)(cudaStream_t s, const dk_rank *k, const dk_local *l
     if (l->end) FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_END), 0);
     return e == cudaSuccess ? cudaGetLastError() : e;
 }
+
+__global__ void __launch_bounds__(DK_THREADS) FN(race_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_race r)
+{
+    FN(race_updates)(&k, &r, (int64_t)blockIdx.x, r.count, (int64_t)gridDim.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(race_emulate_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_race r)
+{
+    for (int64_t t = r.first; t < r.first + r.count; t++) FN(race_emulate)(&k, &r, t);
+}
+
+static cudaError_t FN(race)(cudaStream_t s, const dk_rank *k, const dk_race *r)
+{
+    if (r->ring) FN(race_emulate_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
+    else FN(race_kernel)<<<k->workers, DK_THREADS, 0, s>>>(*k, *r);
+    return cudaGetLastError();
+}

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "data/parse_number.h"
+#include "kernels.h"
 #include "prox.h"
 
 #include <errno.h>
@@ -284,7 +285,7 @@ dither_status dither_parse_delay(const char *text, dither_delay *out, dither_err
         number[length] = '\0';
         good = dither_parse_integer("", number, 0, 1000000, &out->most, NULL) == DITHER_OK;
     }
-    if (out->rule == DITHER_DELAY_STRAGGLER)
+    if (out->rule == DK_DELAY_STRAGGLER)
         good = good && at[length] && dither_parse_real("", at + length + 1, 0, 1, &out->share, NULL) == DITHER_OK;
     else
         good = good && !at[length];

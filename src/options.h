@@ -92,9 +92,8 @@ typedef struct dither_local_schedule {
 dither_status dither_parse_local_schedule(const char *text, dither_local_schedule *out, dither_error *error);
 
 /* "fixed:T", "uniform:T", "straggler:T,P": how late gradients are, in iterations. */
-enum dither_delay_rule { DITHER_DELAY_FIXED, DITHER_DELAY_UNIFORM, DITHER_DELAY_STRAGGLER };
 typedef struct dither_delay {
-    int rule;
+    int rule;     /* DK_DELAY_... */
     int64_t most; /* T, from 0 */
     double share; /* P: of the gradients of straggler, which are late by T, the others by nothing */
 } dither_delay;

@@ -210,7 +210,8 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     const dither_facts facts = {
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
-        .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .local_steps = p->local_steps, .delay = p->delay};
+        .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .support_l2 = p->support_l2,
+        .local_steps = p->local_steps, .delay = p->delay};
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
     int theory;
     TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));

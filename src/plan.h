@@ -37,7 +37,7 @@ struct dither_plan {
     double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta); DITHER_STICH_SCHEDULE: 4 / that */
     int racing;        /* threads race: another run gives other bits */
     int64_t pass;      /* iterations that look at as many rows as there are */
-    double local_steps, delay; /* of dither_facts; the method's plan sets them */
+    double support_l2, local_steps, delay; /* of dither_facts; the method's plan sets them */
     int64_t epoch_length;  /* of DITHER_SVRG */
     uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
     uint64_t seed;

@@ -259,10 +259,11 @@ dk_rank dither_rank_worker(const dither_rank *rank, int w, int64_t begin, int64_
     const size_t real = k.single ? 4 : 8;
     const int64_t vector = w * k.stride, draws = (int64_t)w * k.batch, tiles = k.layout.tiles, slot = k.first + w;
     k.first = 0, k.count = k.workers = 1, k.rows = end - begin, k.worker_row = rows;
-    k.row_start += begin, k.label += begin, k.weight += w, k.col_start += w * (k.d + 1);
-    k.h = moved(k.h, vector, real), k.mu = moved(k.mu, vector, real), k.table = moved(k.table, begin, real);
+    k.row_start += begin, k.label += begin, k.weight += w, k.col_start += w * (k.features + 1);
+    k.h = moved(k.h, vector, real), k.mu = moved(k.mu, vector, real), k.table = moved(k.table, begin * k.outputs, real);
     k.gradient = moved(k.gradient, vector, real);
-    k.picked += draws, k.slope += draws, k.change += draws;
+    k.picked += draws, k.slope += draws * k.outputs, k.change += draws * k.outputs;
+    k.margin = moved(k.margin, begin * k.outputs, 8);
     k.messages = moved(k.messages, slot * k.layout.message_words, 4);
     k.block_stat = moved(k.block_stat, DK_STAT_PARTS * w * tiles, 8);
     if (!k.layout.variable) return k;

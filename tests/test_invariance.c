@@ -48,6 +48,7 @@ static void every_method(const dither_data *data, const char *more, int iteratio
     static const char *const dithers[] = {"levels=1", "levels=6 block=7", "levels=200 norm=1 block=64", "levels=2 norm=2", "levels=1 wire=float"};
     for (size_t m = 0; m < dither_method_count(); m++)
         for (int kind = 0; kind < DK_CODEC_COUNT; kind++) {
+            if (dither_method_at(m)->silent) continue;
             const int dithering = kind == DK_CODEC_dither;
             for (int i = 0; i < (dithering ? 5 : 1); i++) {
                 char options[256];

@@ -25,6 +25,7 @@ typedef struct dither_facts {
     double L;        /* of f */
     double mu;       /* 0 where the problem is not convex */
     int convex;      /* is f? */
+    double support_l2;  /* what the l2 term of a row's support adds to the smoothness of an update (hogwild), else 0 */
     double local_steps; /* most local steps of a round (local-sgd), else 1 */
     double delay;       /* tau: the longest delay of a gradient that the method allows or expects, else 0 */
 } dither_facts;
@@ -41,6 +42,7 @@ typedef struct dither_method {
     double clip;   /* of --codec ternary, unless told otherwise */
     int biased;    /* may be run with a codec for which E Q(x) is not x */
     dither_average average; /* what the theorem is about, unless told otherwise */
+    int silent;    /* workers share a memory and send nothing: no codec, no ranks */
     const char *options;                            /* those that only some methods take and this one does: "a b c" */
     double (*theory)(const dither_facts *facts);    /* gamma */
     double (*practical)(const dither_facts *facts); /* NULL: dither_gamma_practical */

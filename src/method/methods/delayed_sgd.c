@@ -22,7 +22,7 @@ static dither_status plan_delay(dither_plan *p, int ranks, dither_error *error)
     if (status != DITHER_OK) return status;
     p->delay = (double)delay.most;
     if (p->options->delay_adaptive) /* long delays have short steps of their own: what counts is the mean */
-        p->delay *= delay.rule == DITHER_DELAY_UNIFORM ? 0.5 : (delay.rule == DITHER_DELAY_STRAGGLER ? delay.share : 1);
+        p->delay *= delay.rule == DK_DELAY_UNIFORM ? 0.5 : (delay.rule == DK_DELAY_STRAGGLER ? delay.share : 1);
     return DITHER_OK;
 }
 
@@ -37,7 +37,7 @@ static dither_status start(dither_run *run, dither_error *error)
     run->own = s;
     TRY(dither_parse_delay(run->plan.options->delay, &s->delay, error));
     TRY_DEVICE(rank, v->alloc(v->context, vector * (size_t)(s->delay.most + 1), &s->ring), "iterates of the past");
-    if (s->delay.rule != DITHER_DELAY_FIXED)
+    if (s->delay.rule != DK_DELAY_FIXED)
         TRY_DEVICE(rank, v->alloc(v->context, vector * (size_t)rank->k.count, &s->versions), "workers' iterates");
     TRY(dither_start(run, error));
 out:
