@@ -271,9 +271,9 @@ def fig2(work, pages):
 SCALING = """# Strong scaling
 
 The same run on more ranks, in the format of Wen's table for ResNet-50 (there: hours for 1, 2, 4, 8 GPUs; speed-ups 1, 1.841,
-3.135, 5.273). DIANA with full gradients on data/mushrooms, 16 workers, 16 times the rows of an iteration that a rank of its
-own would have. Measured on this machine's cores with `mpirun`; beyond them **predicted** by `dither bench iteration --network`
-([bench.md](../bench.md)) from what one rank was measured to compute.
+3.135, 5.273). DIANA with full gradients on data/mushrooms: 16 workers, 8124 rows and 16 messages an iteration, however many
+ranks share them. Measured with `mpirun` on the cores that there are; beyond them **predicted** by
+`dither bench iteration --network` ([bench.md](../bench.md)) from what one rank was measured to compute.
 
     scripts/reproduce.sh scaling
 
@@ -304,7 +304,7 @@ def scaling(work, pages):
         measured.append((ranks, min(r["seconds"] for r in found), found[0]))
         kept += [["measured", ranks, r["iterations"], r["seconds"], r["state_hash"]] for r in found]
     iterations = measured[0][2]["iterations"]
-    text = SCALING + "## Measured\n\n%d iterations, the least of %d runs each.\n\n" % (iterations, len(runs := [k for k in kept if k[1] == 1]))
+    text = SCALING + "## Measured\n\n%d iterations, the least of %d runs each.\n\n" % (iterations, sum(k[1] == 1 for k in kept))
     text += scaling_table([(r, s) for r, s, _ in measured])
     text += "\nThe state hash of all of them is `%s`: %s.\n" % (
         measured[0][2]["state_hash"], "the same" if len({m[2]["state_hash"] for m in measured}) == 1 else "NOT the same")
@@ -320,7 +320,7 @@ def scaling(work, pages):
         text += "\n## Predicted on %s\n\n%s" % (network, scaling_table(rows))
     text += "\n## The commands\n\n    mpirun -n R dither %s\n    %s\n" % (
         re.sub(r"^\S+ ", "", re.sub(r" --summary \S+", "", measured[0][2]["command"])), re.sub(r"^\S+", "dither", re.sub(r" -J \S+| --force", "", benchmark["command"])))
-    text += ("\n## What this is, and is not\n\nTwo ranks on two cores share caches and memory, and cross no network. The predictions take the "
+    text += ("\n## What this is, and is not\n\nTwo ranks on two cores share caches and memory, and cross no network; the machine did other work beside. The predictions take the "
              "network's bandwidth and latency as given and overlap nothing. Neither is a claim about ResNet-50.\n")
     with open(os.path.join(pages, "scaling.csv"), "w", newline="") as f:
         out = csv.writer(f, lineterminator="\n")

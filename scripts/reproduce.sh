@@ -102,11 +102,11 @@ fig2_problem() {
 fig2() {
     mkdir -p "$work/fig2"
     if [ -n "${REAL_SIM:-}" ]; then
-        fig2_problem real-sim "$REAL_SIM" 50
+        fig2_problem real-sim "$REAL_SIM" 40
     else
         data=build/reproduce/real-sim-synthetic
         [ -f "$data" ] || { python3 scripts/synthetic.py sparse 7230 2096 51 >"$data.part" && mv "$data.part" "$data"; }
-        fig2_problem synthetic "$data" 50
+        fig2_problem synthetic "$data" 40
     fi
     if [ -n "${NEWS20:-}" ]; then fig2_problem news20 "$NEWS20" 5 --labels 1; fi
     python3 scripts/figures.py fig2 "$work/fig2" "$pages"

@@ -102,6 +102,9 @@ class Grid(Ablation):
         self.ok("ablate", self.data, "--workers", "3", "--until", "none", "--iterations", "3", "--out", "out",
                 "--prox", "elastic:1e-4,1e-3,l1:1e-4,box:-1,1,none")
         self.assertEqual([r["--prox"] for r in self.rows()], ["elastic:1e-4,1e-3", "l1:1e-4", "box:-1,1", "none"])
+        self.ok("ablate", self.data, "--workers", "3", "--until", "none", "--iterations", "3", "--out", "one",
+                "--method", "local-sgd", "--local-schedule", "1,2,4", "--local-steps", "4,2")
+        self.assertEqual([r["--local-schedule"] for r in self.rows("one")], ["1,2,4"] * 2)
 
     def test_seed_lists_and_ranges(self):
         self.ablate("--seed", "7", "--seeds", "2", out="a")

@@ -31,15 +31,18 @@ NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*; the CPU does the 
 COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": "", "ablate": "a", "plot": "l", "report": "r"}
 
 
+NOT_ABLATED = "target-gap target-grad comm gpus rank ranks rendezvous timeout".split()
+
+
 def option_table():
-    """(letters of the commands, name) of each row of options.def; ablate takes train's, with three exceptions"""
+    """(letters of the commands, name) of each row of options.def; ablate takes train's, with a few exceptions"""
     rows = []
     with open(TABLE) as f:
         for line in f:
             m = re.match(r'(?:INTEGER|REAL|CHOICE|TEXT|FLAG)\("([^"]*)", "([^"]*)", \w+, "([^"]*)"', line)
             if m:
                 group, letters, name = m.groups()
-                ablated = "t" in letters and group != "output" and name not in ("target-gap", "target-grad", "comm", "gpus")
+                ablated = "t" in letters and group != "output" and name not in NOT_ABLATED
                 rows.append((letters + "a" * ablated, name))
     return rows
 

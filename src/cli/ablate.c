@@ -604,7 +604,7 @@ const cli_command cli_ablate = {
     .operands = "DATA",
     .operand_n = 1,
     .lists = 1,
-    .not_lists = "target-gap target-grad comm gpus",
+    .not_lists = "target-gap target-grad comm gpus rank ranks rendezvous timeout",
     .summary = "train with every combination of option values, and compare",
     .about = "Trains on DATA with every combination of the options that are given a list, '--levels 1,3,7 --norm "
              "2,inf', with several seeds each, as many runs at a time as there are cores, and compares what it took "

@@ -61,6 +61,22 @@ out:
     return status;
 }
 
+/* Options whose value is itself a list, or a path: one value, never an axis. */
+static int is_one_value(const char *name)
+{
+    static const char *const names[] = {"local-schedule", "speeds", "idx-labels"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return 1;
+    return 0;
+}
+
+static dither_status take_whole(dither_options *scratch, const char *name, const char *text, cli_list *list,
+                                dither_error *error)
+{
+    const dither_status status = dither_options_set(scratch, name, text, error);
+    return status == DITHER_OK ? add_value(list, name, dither_options_get(scratch, name), error) : status;
+}
+
 /* --seeds K counts from --seed; or --seed is a list. */
 static dither_status make_seeds(const cli_arguments *arguments, cli_list *given, cli_grid *grid, dither_error *error)
 {
@@ -97,7 +113,8 @@ dither_status cli_grid_make(const cli_arguments *arguments, cli_grid *out, dithe
         const char *name = dither_option_at(i)->name, *text = arguments->lists ? arguments->lists[i] : NULL;
         if (!text) continue;
         cli_list *list = strcmp(name, "seed") == 0 ? &seed : &out->list[i];
-        TRY(split(scratch, name, text, list, error));
+        if (is_one_value(name)) TRY(take_whole(scratch, name, text, list, error));
+        else TRY(split(scratch, name, text, list, error));
         if (list == &seed) continue;
         out->config_n *= list->n;
         if (out->config_n > CONFIGS_MOST) FAIL(DITHER_USAGE, "more than %d configurations", CONFIGS_MOST);
