@@ -58,7 +58,7 @@ typedef enum dither_option_type {
 typedef struct dither_option_info {
     const char *name;    /* without the dashes: "levels" */
     const char *group;   /* "compression" */
-    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, a ablate, l plot,
+    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, c bench collective, a ablate, l plot,
                              r report */
     dither_option_type type;
     const char *metavar;
@@ -239,6 +239,7 @@ typedef struct dither_bench {
     int workers;                    /* n; 0: see the function */
     const char *device;             /* "auto", "cpu", "cuda" */
     const char *precision;          /* "f32", "f64": of the state */
+    const char *gpus;               /* as the option: for several ranks on a machine with several GPUs */
     const char *codecs, *wires, *levels, *norms, *blocks;
 } dither_bench;
 DITHER_API void dither_bench_defaults(dither_bench *out);

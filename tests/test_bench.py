@@ -43,13 +43,14 @@ class Case(unittest.TestCase):
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         return lines, found["rows"]
 
-    def refused(self, code, words, *parts):
+    def refused(self, code, words, *parts, clean=True):
         done = self.bench(*words)
         self.assertEqual(done.returncode, code, (words, done.stderr))
         self.assertRegex(done.stderr, r"\Adither: [^\n]+\n\Z")
         for part in parts:
             self.assertIn(part, done.stderr)
-        self.assertEqual(os.listdir(self.dir), [])
+        if clean:
+            self.assertEqual(os.listdir(self.dir), [])
 
 
 def ceil_log2(n):
@@ -217,6 +218,15 @@ class Collective(Case):
             if row["wrong"] is None and row["aggregate"] in ("allgather", "allreduce"):
                 self.assertTrue(row["codec"] in ("kbit", "randk") or row["norm"] != "inf", row)
 
+    def test_threads(self):
+        _, rows = self.rows("collective", "-b", "8K", "-n", "2", "-w", "0", "--levels", "7", "--ranks", "3", "--workers", "6",
+                            "--aggregate", "allgather,allreduce")
+        self.assertEqual(len(rows), 3)
+        for row in rows:
+            self.assertEqual((row["workers"], row["ranks"], row["communicator"]), (6, 3, "threads"))
+            self.check_row(row)
+        self.refused(2, ["collective", "--ranks", "3", "--workers", "2", "-b", "64"], "2 workers", "3 ranks", clean=False)
+
     @unittest.skipUnless(os.environ.get("DITHER_MPIRUN"), "no mpirun")
     def test_ranks(self):
         run = [os.environ["DITHER_MPIRUN"], "-n", "2", BIN, "bench", "collective", "-b", "8K", "-n", "2", "-w", "0",
@@ -257,6 +267,12 @@ class Iteration(Case):
         self.assertEqual(phases["communicate"], 0)
         self.assertGreater(phases["gradient"], 0)
         self.assertGreater(phases["refresh"], 0)
+
+    def test_threads(self):
+        row, phases = self.split("--ranks", "2", "--workers", "4")
+        self.assertEqual((row["communicator"], row["ranks"]), ("threads", 2))
+        self.assertEqual(row["link_bytes"], 2 * row["wire_bytes"])
+        self.assertGreater(phases["communicate"], 0)
 
     def test_methods(self):
         row, phases = self.split("--method", "qsgd", "--aggregate", "allreduce")

@@ -100,7 +100,7 @@ dither_status dither_bench_share(dither_comm *comm, double *value, dither_error 
 void dither_bench_defaults(dither_bench *out)
 {
     *out = (dither_bench){.begin_bytes = 4 << 20, .end_bytes = 4 << 20, .factor = 2, .repeats = 7, .warmup = 1,
-                          .check = 1, .threads = 1, .device = "auto", .precision = "f32", .codecs = "all",
+                          .check = 1, .threads = 1, .device = "auto", .precision = "f32", .gpus = "auto", .codecs = "all",
                           .wires = "all", .levels = "1,7,127", .norms = "inf", .blocks = "0"};
 }
 

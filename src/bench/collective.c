@@ -8,6 +8,7 @@
 #include "bench/network.h"
 #include "bench/timing.h"
 #include "codecs.h"
+#include "comm/threads.h"
 #include "data/data.h"
 #include "options.h"
 
@@ -185,7 +186,7 @@ static dither_status make_options(const sweep *s, const setting *w, dither_optio
     char workers[24], threads[24], levels[24], block[24];
     const char *texts[][2] = {
         {"method", "diana"}, {"estimator", "sgd"}, {"gamma", "1"}, {"alpha", "0"}, {"reference", "none"},
-        {"workers", workers}, {"threads", threads}, {"device", s->bench->device}, {"precision", s->bench->precision},
+        {"workers", workers}, {"threads", threads}, {"device", s->bench->device}, {"precision", s->bench->precision}, {"gpus", s->bench->gpus},
         {"aggregate", dither_aggregate_names[w->aggregate]}, {"codec", dither_codecs[w->codec].name},
         {"norm", norm_names[w->norm]}, {"levels", levels}, {"block", block}};
     snprintf(workers, sizeof workers, "%d", s->workers);
@@ -310,22 +311,33 @@ out:
     return status;
 }
 
-/* For those who don't look at the plan. */
-typedef struct public_seen {
-    dither_collective_speed_seen seen;
+/* For those who don't look at the plan, and for ranks that are threads. */
+typedef struct public_job {
+    const dither_bench *bench;
+    const char *aggregates;
+    dither_collective_speed_seen seen; /* of rank 0, where threads are the ranks */
     void *user;
-} public_seen;
+} public_job;
 
 static dither_status show(void *user, const dither_collective_speed *row, const dither_plan *plan)
 {
-    const public_seen *p = user;
+    const public_job *p = user;
     (void)plan;
     return p->seen ? p->seen(p->user, row) : DITHER_OK;
+}
+
+/* dither_team_work */
+static dither_status run_member(void *user, dither_comm *comm, dither_error *error)
+{
+    public_job p = *(const public_job *)user;
+    if (comm->rank) p.seen = NULL;
+    return dither_bench_collective_planned(comm, p.bench, p.aggregates, show, &p, error);
 }
 
 dither_status dither_bench_collective(dither_comm *comm, const dither_bench *bench, const char *aggregates,
                                       dither_collective_speed_seen seen, void *user, dither_error *error)
 {
-    public_seen p = {seen, user};
+    public_job p = {bench, aggregates, seen, user};
+    if (comm && comm->hosted > 1) return dither_team_run(comm, run_member, &p, error);
     return dither_bench_collective_planned(comm, bench, aggregates, show, &p, error);
 }

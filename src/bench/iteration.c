@@ -8,6 +8,7 @@
 #include "bench/network.h"
 #include "bench/timing.h"
 #include "codecs.h"
+#include "comm/threads.h"
 #include "evaluate.h"
 
 enum { SAMPLES = 8 /* in a segment, at least */, TRIALS = 15, MARKS = 16 /* in an iteration, with what their calls cost */,
@@ -232,19 +233,11 @@ out:
     return status;
 }
 
-dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data, const dither_options *options, int pairs,
-                                     int evaluations, dither_split *out, dither_error *error)
+static dither_status measure_rank(dither_comm *comm, const dither_data *data, const dither_options *options, int pairs,
+                                  int evaluations, dither_split *out, dither_error *error)
 {
     dither_status status = DITHER_OK;
     measurement *m = NULL;
-    dither_comm *own = NULL;
-    *out = (dither_split){0};
-    if (pairs < 1 || pairs > DITHER_BENCH_REPEATS)
-        FAIL(DITHER_USAGE, "%d pairs of segments: 1 to %d are possible", pairs, DITHER_BENCH_REPEATS);
-    if (evaluations < 0 || evaluations > DITHER_BENCH_REPEATS)
-        FAIL(DITHER_USAGE, "%d evaluations: 0 to %d are possible", evaluations, DITHER_BENCH_REPEATS);
-    if (!comm) TRY(dither_comm_local(&own, error));
-    comm = comm ? comm : own;
     TRY_ALLOC(m, 1);
     TRY(dither_comm_agree(comm, dither_run_open(&m->run, comm, data, options, error), error));
     status = measure(m, pairs, evaluations, out, error);
@@ -252,6 +245,39 @@ dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data,
 out:
     if (m) dither_run_close(&m->run);
     free(m);
+    return status;
+}
+
+typedef struct job {
+    const dither_data *data;
+    const dither_options *options;
+    int pairs, evaluations;
+    dither_split *out; /* of rank 0 */
+} job;
+
+/* dither_team_work */
+static dither_status run_member(void *user, dither_comm *comm, dither_error *error)
+{
+    const job *j = user;
+    dither_split other;
+    return measure_rank(comm, j->data, j->options, j->pairs, j->evaluations, comm->rank ? &other : j->out, error);
+}
+
+dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data, const dither_options *options, int pairs,
+                                     int evaluations, dither_split *out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_comm *own = NULL;
+    job j = {data, options, pairs, evaluations, out};
+    *out = (dither_split){0};
+    if (pairs < 1 || pairs > DITHER_BENCH_REPEATS)
+        FAIL(DITHER_USAGE, "%d pairs of segments: 1 to %d are possible", pairs, DITHER_BENCH_REPEATS);
+    if (evaluations < 0 || evaluations > DITHER_BENCH_REPEATS)
+        FAIL(DITHER_USAGE, "%d evaluations: 0 to %d are possible", evaluations, DITHER_BENCH_REPEATS);
+    if (comm && comm->hosted > 1) return dither_team_run(comm, run_member, &j, error);
+    if (!comm) TRY(dither_comm_local(&own, error));
+    status = measure_rank(comm ? comm : own, data, options, pairs, evaluations, out, error);
+out:
     dither_comm_free(own, status);
     return status;
 }

@@ -155,7 +155,7 @@ dither_status dither_timing_open(dither_timing *out, dither_run *run, dither_err
 {
     dither_status status = DITHER_OK;
     enum { TIMES = 1000 };
-    *out = (dither_timing){.run = run, .device = run->rank.device, .run_comm = run->comm};
+    *out = (dither_timing){.run = run, .device = run->rank.device, .run_comm = run->aggregate.comm};
     const dk_device *v = &out->device;
     double seconds = 0;
     for (int i = 0; i < 2; i++) { /* the first time events are made */
@@ -179,7 +179,7 @@ void dither_timing_begin(dither_timing *t)
     v->work = timed_work, v->refresh = timed_refresh, v->step = timed_step, v->requantize = timed_requantize;
     v->blend = timed_blend, v->local = timed_local;
     v->upload = timed_upload, v->download = timed_download;
-    t->run->comm = t->run->aggregate.comm = &t->comm;
+    t->run->aggregate.comm = &t->comm;
     t->marks = 0;
     mark(t, DITHER_COMMUNICATE); /* the first has none before it */
 }
@@ -202,6 +202,6 @@ void dither_timing_watch(dither_timing *t)
 void dither_timing_stop(dither_timing *t)
 {
     t->run->rank.device = t->device;
-    t->run->comm = t->run->aggregate.comm = t->run_comm;
+    t->run->aggregate.comm = t->run_comm;
     present = NULL;
 }

@@ -18,7 +18,7 @@ enum dither_phase {
 enum { DITHER_TIMING_REFRESHES = 1024 };
 
 typedef struct dither_timing {
-    dither_comm comm; /* stands for the run's own; first, so that a call of it leads here */
+    dither_comm comm; /* stands for the aggregate's own; first, so that a call of it leads here */
     dither_run *run;
     dk_device device;        /* the run's own */
     dither_comm *run_comm;

@@ -89,6 +89,7 @@ static dither_status prepare(table *t, dither_bench *bench, dither_error *error)
 {
     dither_status status = DITHER_OK;
     TRY(cli_bench_read(&cli_bench_collective, t->arguments, bench, error));
+    bench->gpus = dither_options_get(t->arguments->options, "gpus");
     TRY(cli_bench_begin(&t->file, &cli_bench_collective, t->arguments, error));
 out:
     return status;
@@ -133,6 +134,7 @@ static const cli_flag flags[] = {
 
 const cli_command cli_bench_collective = {
     .name = "bench collective",
+    .letter = 'c',
     .operands = "",
     .summary = "means of vectors by every aggregate",
     .about = "Measures how long it takes to make messages of the workers' vectors, to exchange them, and to decode them to "

@@ -172,3 +172,64 @@ void dither_team_free(dither_team *team)
     free(team->data);
     free(team);
 }
+
+/* ---- a team's work ---- */
+
+typedef struct member {
+    dither_comm *comm;
+    dither_team_work *work;
+    void *user;
+    dither_status status;
+    dither_error error;
+    pthread_t thread;
+    int started;
+} member;
+
+static void *run_member(void *argument)
+{
+    member *m = argument;
+    m->status = m->work(m->user, m->comm, &m->error);
+    dither_comm_free(m->comm, m->status); /* a failure that the others don't know of ends their waiting */
+    m->comm = NULL;
+    return NULL;
+}
+
+/* All members' threads but the first, whose work is the calling thread's. One that can't be started has failed. */
+static void run_members(member *members, int count)
+{
+    for (int r = 1; r < count; r++) {
+        members[r].started = pthread_create(&members[r].thread, NULL, run_member, &members[r]) == 0;
+        if (members[r].started) continue;
+        members[r].status = dither_fail(&members[r].error, DITHER_INTERNAL, "thread %d of %d can't be started", r, count);
+        members[r].comm->alone = 1;
+        dither_comm_free(members[r].comm, members[r].status);
+        members[r].comm = NULL;
+    }
+    run_member(&members[0]);
+    for (int r = 1; r < count; r++)
+        if (members[r].started) pthread_join(members[r].thread, NULL);
+}
+
+dither_status dither_team_run(const dither_comm *outer, dither_team_work *work, void *user, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const int ranks = outer->hosted;
+    dither_team *team = NULL;
+    member *members = NULL;
+    TRY_ALLOC(members, ranks);
+    TRY(dither_team_create(ranks, &team, error));
+    for (int r = 0; r < ranks; r++) {
+        members[r] = (member){.work = work, .user = user};
+        TRY(dither_team_join(team, r, &members[r].comm, error));
+        members[r].comm->nccl = outer->nccl, members[r].comm->timeout = outer->timeout;
+    }
+    run_members(members, ranks);
+    const int culprit = dither_team_culprit(team) < 0 ? 0 : dither_team_culprit(team);
+    status = members[culprit].status;
+    if (status != DITHER_OK && error) *error = members[culprit].error;
+out:
+    for (int r = 0; members && r < ranks; r++) dither_comm_free(members[r].comm, DITHER_OK);
+    dither_team_free(team);
+    free(members);
+    return status;
+}

@@ -13,4 +13,10 @@ dither_status dither_team_join(dither_team *team, int rank, dither_comm **out, d
 int dither_team_culprit(const dither_team *team);
 void dither_team_free(dither_team *team);
 
+/* What a rank of a team does. */
+typedef dither_status dither_team_work(void *user, dither_comm *comm, dither_error *error);
+/* `work` on each of the ranks that `outer` hosts, threads of a team made for it; rank 0 is the calling thread. The status and message
+ * of the rank that failed first with what the others did not know of; else rank 0's. */
+dither_status dither_team_run(const dither_comm *outer, dither_team_work *work, void *user, dither_error *error);
+
 #endif
