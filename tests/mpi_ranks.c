@@ -13,7 +13,7 @@ int main(void)
     check_conformance(comm);
     check_runs(comm);
     check_golden(comm);
-    check_traffic(comm);
+    check_traffic(comm, 5, 5);
     if (comm->rank == 0) printf("%d ranks: passed\n", comm->ranks);
     dither_comm_free(comm, DITHER_OK);
     return 0;

@@ -201,11 +201,11 @@ static inline void check_traffic_of(dither_comm *comm, const dither_data *data, 
     dither_result_free(r);
 }
 
-/* Every pattern, n and s: what is counted where it is handed over is what the formulas say. */
-static inline void check_traffic(dither_comm *comm)
+/* Every pattern, n from least to most, and s: what is counted where it is handed over is what the formulas say. */
+static inline void check_traffic(dither_comm *comm, int least, int most)
 {
     dither_data *data = plain_data(64, TRAFFIC_D, 25, 0, 1);
-    for (int n = 4; n <= 9; n += 1 + (n > 5))
+    for (int n = least; n <= most; n += 1 + (n > 5))
         for (int levels = 1; levels <= 7; levels += 6) {
             traffic t = {.R = comm->ranks, .rank = comm->rank, .n = n, .levels = levels};
             const double message = 4 * (1 + payload_words(levels, 0, TRAFFIC_TILES));
