@@ -28,12 +28,31 @@ HD REAL FN(row_margin)(const dk_rank *k, int64_t row, const REAL *x)
     return z;
 }
 
+/* Rows drawn without replacement: in batch k the first `batch` of a permutation of all m; or, with a permutation for each
+ * pass, the numbers k batch .. (k + 1) batch - 1 of the passes one after the other, of which a batch meets two at most. */
+BODY void FN(draw_distinct)(const dk_rank *k, const dk_round *r, int w, int64_t begin, int64_t m, int64_t *picked)
+{
+    const int shuffle = k->sampling == DK_SAMPLE_SHUFFLE;
+    const uint32_t worker = (uint32_t)(k->first + w);
+    const int64_t first = shuffle ? r->iteration * k->batch : 0, pass = first / m, at = first % m;
+    const int64_t key = shuffle ? pass : r->iteration;
+    const dk_picker now = dk_picker_of(k->seed, dk_subsequence(key, worker, DK_STREAM_SAMPLE), m);
+    const dk_picker next = dk_picker_of(k->seed, dk_subsequence(key + 1, worker, DK_STREAM_SAMPLE), m);
+    EACH(q, k->batch)
+        picked[q] = begin + (at + q < m ? dk_pick(&now, at + q) : dk_pick(&next, at + q - m));
+    EACH_END
+}
+
 /* rows drawn with replacement, stream DK_STREAM_SAMPLE, word q for the q-th draw */
 BODY void FN(draw_rows)(const dk_rank *k, const dk_round *r, int w)
 {
     int64_t *picked = k->picked + (int64_t)w * k->batch;
     const int64_t begin = k->worker_row[w], m = k->worker_row[w + 1] - begin;
     const uint64_t sub = dk_subsequence(r->iteration, (uint32_t)(k->first + w), DK_STREAM_SAMPLE), seed = k->seed;
+    if (k->sampling != DK_SAMPLE_WITH) {
+        FN(draw_distinct)(k, r, w, begin, m, picked);
+        return;
+    }
     EACH(q, (k->batch + 3) / 4)
         const dk_words words = dk_philox(seed, sub, (uint64_t)q);
         for (int j = 0; j < 4; j++)

@@ -92,6 +92,14 @@ typedef struct dk_digits {
 /* The lanes with the fewest bytes for d sums of n symbols from 0 to 2 s. Non-zero when no word holds such a sum. */
 int dk_digits_make(dk_digits *out, int64_t levels, int64_t workers, int64_t d);
 
+/* ---- how the rows of a batch are drawn (gradient.inl) ---- */
+
+enum dk_sampling {
+    DK_SAMPLE_WITH,    /* independently */
+    DK_SAMPLE_WITHOUT, /* the rows of a batch are distinct */
+    DK_SAMPLE_SHUFFLE  /* those of a pass over the worker's rows are; each pass has its own order */
+};
+
 /* ---- steppers (stepper.inl) ---- */
 
 enum dk_stepper { DK_STEPPER_PLAIN, DK_STEPPER_MOMENTUM, DK_STEPPER_ADAM };
@@ -107,6 +115,7 @@ typedef struct dk_rank {
     int32_t workers; /* n */
     int32_t first, count; /* this rank's workers: first .. first + count - 1 */
     int32_t batch;
+    int32_t sampling; /* DK_SAMPLE_... */
     int32_t snapshot; /* rows have a table of slopes (L-SVRG, SAGA, full) */
     int32_t saga;     /* drawn rows enter the table at once */
     int32_t memory;   /* workers keep h_i */

@@ -1,4 +1,4 @@
-/* The coordinates that rand-r keeps: r distinct ones of d, computed one by one in any order, with no table.
+/* The coordinates that rand-r keeps, or the rows of a batch drawn without replacement: r distinct ones of d, computed one by one in any order, with no table.
  *
  * position k -> permutation of [0, d) -> rotation by a uniform offset. The rotation makes the chance of each
  * coordinate exactly r / d (up to 2^-64), so unbiasedness and the variance (d/r - 1)||x||^2 hold with equality
@@ -22,9 +22,9 @@ HD uint64_t dk_mul_high(uint64_t a, uint64_t b)
     return a1 * b1 + (mid >> 32) + (low >> 32);
 }
 
-HD dk_picker dk_picker_make(uint64_t seed, int64_t iteration, uint32_t worker, int64_t d)
+/* From the words 0 to 11 of a subsequence. */
+HD dk_picker dk_picker_of(uint64_t seed, uint64_t sub, int64_t d)
 {
-    const uint64_t sub = dk_subsequence(iteration, worker, DK_STREAM_MASK);
     const dk_words a = dk_philox(seed, sub, 0), b = dk_philox(seed, sub, 1), c = dk_philox(seed, sub, 2);
     dk_picker p;
     p.d = (uint64_t)d;
@@ -33,6 +33,11 @@ HD dk_picker dk_picker_make(uint64_t seed, int64_t iteration, uint32_t worker, i
     p.half = 3; /* a network on 4 bits prefers some pairs by 1 % */
     while ((uint64_t)1 << (2 * p.half) < p.d) p.half++;
     return p;
+}
+
+HD dk_picker dk_picker_make(uint64_t seed, int64_t iteration, uint32_t worker, int64_t d)
+{
+    return dk_picker_of(seed, dk_subsequence(iteration, worker, DK_STREAM_MASK), d);
 }
 
 HD int64_t dk_pick(const dk_picker *p, int64_t k)

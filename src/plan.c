@@ -211,7 +211,8 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
         .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
         .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .support_l2 = p->support_l2,
-        .local_steps = p->local_steps, .delay = p->delay};
+        .local_steps = p->local_steps, .delay = p->delay,
+        .noise = p->noise, .radius = p->problem.prox_a, .horizon = (double)p->stop_iterations};
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
     int theory;
     TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));
@@ -219,9 +220,10 @@ static dither_status choose_steps(dither_plan *p, dither_error *error)
     if (!p->memory) p->alpha = 0;
     dither_gamma_rule rule;
     double value;
+    const double drawn = p->estimator == DITHER_FULL ? (double)p->rows : (double)p->workers * p->batch;
     TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
     switch (rule) {
-    case DITHER_GAMMA_NUMBER: p->gamma = value; break;
+    case DITHER_GAMMA_NUMBER: p->gamma = strcmp(o->step_form, "sum") ? value : value * drawn; break;
     case DITHER_GAMMA_OVER_L_MAX: p->gamma = value / facts.L_max; break;
     case DITHER_GAMMA_THEORY: p->gamma = p->method->theory(&facts); break;
     case DITHER_GAMMA_PRACTICAL:
@@ -366,6 +368,7 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     p->workers = (int)o->workers;
     p->batch = p->estimator == DITHER_FULL ? 1 : (int)o->batch;
     p->single = !strcmp(o->precision, "f32");
+    p->sampling = dither_choice_index("with|without|shuffle", o->sampling);
     p->seed = (uint64_t)o->seed;
     if (p->workers > p->rows)
         FAIL(DITHER_USAGE, "--workers %d: the data has only %lld rows, and every worker needs one", p->workers,
@@ -373,6 +376,9 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     if (o->batch > (p->rows + p->workers - 1) / p->workers)
         FAIL(DITHER_USAGE, "--batch %lld: a worker has only %lld rows", (long long)o->batch,
              (long long)((p->rows + p->workers - 1) / p->workers));
+    if (p->sampling != DK_SAMPLE_WITH && o->batch > p->rows / p->workers)
+        FAIL(DITHER_USAGE, "--sampling %s: a worker has only %lld rows for a batch of %lld", o->sampling,
+             (long long)(p->rows / p->workers), (long long)o->batch);
     if (o->epoch_length_set && p->estimator != DITHER_SVRG)
         FAIL(DITHER_USAGE, "--epoch-length is of --estimator svrg, not of %s", dither_estimators[p->estimator].name);
     /* probability batch / m, m = ceil(N / n): one coin for all workers */

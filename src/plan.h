@@ -17,6 +17,7 @@ struct dither_plan {
     const dither_method *method;
     int estimator;
     int workers, batch;
+    int sampling;      /* DK_SAMPLE_... */
     int memory;        /* of the method, and off with a codec that loses nothing */
     int single;        /* state in float32 */
     int64_t rows, block;
@@ -32,6 +33,7 @@ struct dither_plan {
     dither_smoothness smoothness;
     double L_worker;
     double alpha, gamma;
+    double noise; /* bound on the variance of the mean direction, where the method's theorem asks for one */
     dither_schedule schedule;
     double schedule_power; /* DITHER_POWER_SCHEDULE: gamma_k = gamma / (k + 1)^power */
     double schedule_theta; /* DITHER_DIANA_SCHEDULE: gamma_k = 2 / (mu k + theta); DITHER_STICH_SCHEDULE: 4 / that */

@@ -299,7 +299,7 @@ out:
 static void describe(dk_rank *k, const dither_plan *p, int first, int count)
 {
     *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
-                   .first = first, .count = count, .batch = p->batch,
+                   .first = first, .count = count, .batch = p->batch, .sampling = p->sampling,
                    .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
                    .unit = all_ones(dither_plan_data(p)), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .outputs = p->problem.outputs, .features = p->problem.data->features,

@@ -52,8 +52,8 @@ static void every_method(const dither_data *data, const char *more, int iteratio
             const int dithering = kind == DK_CODEC_dither;
             for (int i = 0; i < (dithering ? 5 : 1); i++) {
                 char options[256];
-                snprintf(options, sizeof options, "method=%s codec=%s %s gamma=x0.1 iterations=%d %s", dither_method_at(m)->name,
-                         dither_codecs[kind].name, dithering ? dithers[i] : "", iterations, more);
+                snprintf(options, sizeof options, "method=%s codec=%s %s gamma=x0.1 iterations=%d %s %s", dither_method_at(m)->name,
+                         dither_codecs[kind].name, dithering ? dithers[i] : "", iterations, strcmp(dither_method_at(m)->name, "averaged-sgd") ? "" : "prox=ball:1", more);
                 check_same(data, options, 3);
             }
         }
@@ -74,7 +74,7 @@ static void test_every_setting(void **state)
     static const char *const settings[] = {
         "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
         "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
-        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992",
+        "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "sampling=without batch=7", "sampling=shuffle batch=4 precision=f32", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992",
         "loss=sigmoid nonconvex=0.1", "loss=softmax estimator=saga batch=3", "loss=softmax precision=f32", "loss=softmax method=gd",
         "loss=softmax method=local-sgd codec=identity", "loss=softmax method=delayed-sgd delay=uniform:3 precision=f32"};
     dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);

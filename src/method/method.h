@@ -27,6 +27,7 @@ typedef struct dither_facts {
     int convex;      /* is f? */
     double support_l2;  /* what the l2 term of a row's support adds to the smoothness of an update (hogwild), else 0 */
     double local_steps; /* most local steps of a round (local-sgd), else 1 */
+    double noise, radius, horizon; /* variance of the mean direction, ||x|| on the domain, iterations: averaged-sgd */
     double delay;       /* tau: the longest delay of a gradient that the method allows or expects, else 0 */
 } dither_facts;
 
