@@ -222,6 +222,84 @@ static void test_qsvrg_bits(void **state)
     dither_data_free(data);
 }
 
+/* ---- DIANA and VR-DIANA without strong convexity ---- */
+
+/* The quadratic's rows with two classes. */
+static dither_data *classes_of(const quadratic *q, double *label)
+{
+    int64_t start[ROWS + 1];
+    int32_t column[ROWS * D];
+    dither_data *data;
+    for (int r = 0; r <= ROWS; r++) start[r] = (int64_t)r * D;
+    for (int r = 0; r < ROWS; r++) label[r] = q->y[r] > 0 ? 1 : -1;
+    for (int e = 0; e < ROWS * D; e++) column[e] = e % D;
+    assert_int_equal(dither_data_from_csr(ROWS, D, start, column, &q->a[0][0], label, &data, NULL), DITHER_OK);
+    return data;
+}
+
+static void logistic_row(const quadratic *q, const double *label, int r, const double *x, double *g)
+{
+    double z = 0;
+    for (int c = 0; c < D; c++) z += q->a[r][c] * x[c];
+    for (int c = 0; c < D; c++) g[c] = -label[r] / (1 + exp(label[r] * z)) * q->a[r][c];
+}
+
+/* sum_i ||h*_i||^2 and sum_i (1/m) sum_j ||grad f_ij(0) - grad f_ij(x*)||^2 */
+static void distances_at_zero(const quadratic *q, const double *label, const double *star, double *H, double *table)
+{
+    const double zero[D] = {0};
+    *H = *table = 0;
+    for (int w = 0; w < N; w++) {
+        double h[D] = {0};
+        for (int j = 0; j < M; j++) {
+            double then[D], now[D];
+            logistic_row(q, label, w * M + j, zero, then), logistic_row(q, label, w * M + j, star, now);
+            for (int c = 0; c < D; c++) h[c] += now[c] / M, *table += (then[c] - now[c]) * (then[c] - now[c]) / M;
+        }
+        for (int c = 0; c < D; c++) *H += h[c] * h[c];
+    }
+}
+
+/* Theorem 2, and DIANA's: the gap of the mean of k iterates is at most Psi_0 / (2 gamma (1 - gamma A) k) on average. */
+static void test_convex_steps(void **state)
+{
+    static const char *const runs[] = {"method=vr-diana", "method=vr-diana estimator=saga codec=natural", "method=vr-diana codec=dither levels=3 norm=2",
+                                       "method=diana estimator=full", "method=diana estimator=full codec=randk keep=2"};
+    quadratic *q = quadratic_open(0, 0.1, 41);
+    double label[ROWS], H, table;
+    dither_data *data = classes_of(q, label);
+    dither_optimum *star;
+    dither_options *plain = options_of("l2=0");
+    dither_error error;
+    (void)state;
+    if (dither_optimum_find(data, plain, &star, &error) != DITHER_OK) fail_msg("%s", error.message);
+    distances_at_zero(q, label, star->x, &H, &table);
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        const int full = strstr(runs[i], "full") != NULL, K = full ? 200 : 2000;
+        const char *const format = "%s l2=0 workers=%d gamma=theory average=uniform iterations=%d seed=%d";
+        dither_options *options = options_of(format, runs[i], N, K, 0);
+        dither_plan plan;
+        assert_int_equal(dither_plan_make(data, options, 1, &plan, NULL), DITHER_OK);
+        const double om = plan.omega, n = N, g = plan.gamma, alpha = plan.alpha, L = full ? plan.L_worker : plan.smoothness.row_max;
+        const double A = full ? L * (1 + 6 * om / n) : L * (1 + 36 * (om + 1) / n);
+        double start = 0;
+        for (int c = 0; c < D; c++) start += star->x[c] * star->x[c];
+        start += g * g * (full ? 4 * om / (alpha * n * n) * H : 4 * (om + 1) / (alpha * n * n) * H + 24 * M * (om + 1) / (n * n) * table);
+        const double bound = start / (2 * g * (1 - g * A) * K), expected = full ? 1 / (2 * A) : 1 / (2 * A * sqrt(M));
+        if (!(fabs(g - expected) <= 1e-12 * g)) fail_msg("%s: step %g, not %g", runs[i], g, expected);
+        moments gap = {0};
+        for (int seed = 0; seed < 12; seed++) {
+            dither_result *r = train(data, options_of(format, runs[i], N, K, seed), NULL, NULL);
+            moments_add(&gap, r->last.gap);
+            dither_result_free(r);
+        }
+        if (!(gap.mean <= bound && gap.mean > 1e-6 * bound)) fail_msg("%s: gap %g, bound %g", runs[i], gap.mean, bound);
+        dither_plan_free(&plan), dither_options_free(options);
+    }
+    dither_optimum_free(star), dither_options_free(plain), dither_data_free(data);
+    quadratic_close(q);
+}
+
 static void test_refusals(void **state)
 {
     static const struct {
@@ -247,7 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_averages), cmocka_unit_test(test_polyak_ruppert), cmocka_unit_test(test_steppers), cmocka_unit_test(test_qsvrg_contracts), cmocka_unit_test(test_qsvrg_is_svrg),
-        cmocka_unit_test(test_qsvrg_bits), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_qsvrg_bits), cmocka_unit_test(test_convex_steps), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,14 +121,12 @@ static void tile_up(tiling *t, int64_t d, int64_t block)
 
 static int bits_of(const dk_codec *codec)
 {
-    if (codec->kind == DK_CODEC_natural) return 9;
-    if (codec->kind == DK_CODEC_bf16) return 16;
-    return (int)ceil(log2(2.0 * codec->levels + 1));
+    return (int)ceil(log2((double)dk_codec_symbols(codec->kind, codec)));
 }
 
 static int64_t scales_of(const dk_codec *codec, int64_t d, int64_t block)
 {
-    if (!dither_codec_takes(codec->kind, "block")) return 0;
+    if (dk_codec_stat(codec->kind, codec) == DK_STAT_NONE) return 0;
     return block > 0 && block < d ? (d + block - 1) / block : 1;
 }
 

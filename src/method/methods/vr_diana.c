@@ -1,11 +1,12 @@
 #include "method/method.h"
-#include <stddef.h>
+
+#include <math.h>
 
 /* Theorem 1 (mu > 0): gamma = 1/(L (1 + 36 (omega + 1) / n)); Theorem 2 (convex): a further 1/(2 sqrt m). */
 static double theory(const dither_facts *f)
 {
     const double strongly = 1 / (f->L_max * (1 + 36 * (f->omega + 1) / f->n));
-    return f->mu > 0 ? strongly : strongly / (2 * __builtin_sqrt(f->m));
+    return f->mu > 0 ? strongly : strongly / (2 * sqrt(f->m));
 }
 
 const dither_method dither_method_vr_diana = {
