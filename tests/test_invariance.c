@@ -75,7 +75,7 @@ static void test_every_setting(void **state)
         "estimator=saga batch=3", "estimator=saga precision=f32", "estimator=full method=diana", "estimator=lsvrg batch=5 precision=f32",
         "prox=l1:0.001", "prox=elastic:0.001,0.1 precision=f32", "prox=box:-0.01,0.02", "prox=ball:0.1", "loss=least-squares estimator=saga",
         "loss=smooth-hinge", "gamma-schedule=sqrt", "gamma-schedule=power:0.7", "average=uniform", "sampling=without batch=7", "sampling=shuffle batch=4 precision=f32", "stepper=momentum", "stepper=adam precision=f32", "stepper=adam prox=l1:0.001 momentum=0.5 beta2=0.9 epsilon=1e-4", "average=tail:0.3 precision=f32", "average=poly:3 prox=l1:0.001", "gamma=theory", "gamma=practical", "alpha=0.01", "seed=9007199254740992",
-        "loss=sigmoid nonconvex=0.1", "loss=softmax estimator=saga batch=3", "loss=softmax precision=f32", "loss=softmax method=gd",
+        "loss=sigmoid nonconvex=0.1", "loss=softmax estimator=saga batch=3", "loss=softmax precision=f32", "loss=softmax method=gd", "loss=softmax method=qsvrg epoch-length=7", "loss=sigmoid method=qsvrg nonconvex=0.1",
         "loss=softmax method=local-sgd codec=identity", "loss=softmax method=delayed-sgd delay=uniform:3 precision=f32"};
     dither_data *real = plain_data(60, 75, 20, 0, 1), *ones = plain_data(60, 75, 20, 1, 1);
     (void)state;

@@ -300,6 +300,62 @@ static void test_convex_steps(void **state)
     quadratic_close(q);
 }
 
+typedef struct gradients {
+    double sum[2];
+    int64_t count[2], half;
+    double loss0;
+} gradients;
+
+static int add_gradient(void *user, const dither_point *p)
+{
+    gradients *g = user;
+    const int late = p->iteration >= g->half;
+    if (p->iteration == 0) g->loss0 = p->loss;
+    g->sum[late] += p->grad_norm * p->grad_norm, g->count[late]++;
+    return 0;
+}
+
+/* Theorem 3, and DIANA's: the mean of ||grad f||^2 over k iterates is at most 4 (f(0) - f*) / (gamma k), or 2 (Phi_0 - f*) /
+ * (gamma k), with f* >= 0; it falls with k. */
+static void test_nonconvex_steps(void **state)
+{
+    static const char *const runs[] = {"method=vr-diana", "method=vr-diana estimator=saga codec=natural", "method=diana estimator=full",
+                                       "method=diana estimator=full codec=randk keep=2"};
+    quadratic *q = quadratic_open(0, 0.2, 42);
+    double label[ROWS];
+    dither_data *data = classes_of(q, label);
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        const int full = strstr(runs[i], "full") != NULL, K = full ? 600 : 30000, every = full ? 1 : 20;
+        const char *const format = "%s l2=0 loss=sigmoid workers=%d gamma=theory iterations=%d trace-every=%d seed=%d";
+        dither_options *options = options_of(format, runs[i], N, K, every, 0);
+        dither_plan plan;
+        assert_int_equal(dither_plan_make(data, options, 1, &plan, NULL), DITHER_OK);
+        const double om = plan.omega, n = N, g = plan.gamma, L = plan.smoothness.pooled, Li = plan.L_worker;
+        const double expected = full ? fmin(1 / (2 * L), sqrt(n / (12 * om)) / ((1 + om) * Li))
+                                     : 1 / (10 * plan.smoothness.row_max * sqrt(1 + om / n) * (pow(M, 2.0 / 3) + om + 1));
+        if (!(fabs(g - expected) <= 1e-12 * g)) fail_msg("%s: step %g, not %g", runs[i], g, expected);
+        gradients all = {.half = K / 2};
+        for (int seed = 0; seed < 4; seed++)
+            dither_result_free(train(data, options_of(format, runs[i], N, K, every, seed), add_gradient, &all));
+        /* at 0 the slopes are -y/4: ||grad f_i(0)||^2 */
+        double G = 0;
+        for (int w = 0; w < N; w++) {
+            double h[D] = {0};
+            for (int j = 0; j < M; j++)
+                for (int c = 0; c < D; c++) h[c] -= label[w * M + j] * q->a[w * M + j][c] / 4 / M;
+            for (int c = 0; c < D; c++) G += h[c] * h[c] / N;
+        }
+        const double start = full ? 2 * (all.loss0 + 2 * L * g * g * om * (1 + om) / n * G) : 4 * all.loss0;
+        const double mean = (all.sum[0] + all.sum[1]) / (double)(all.count[0] + all.count[1]), bound = start / (g * K);
+        if (!(mean <= bound && mean > 1e-5 * bound)) fail_msg("%s: mean ||grad f||^2 %g, bound %g", runs[i], mean, bound);
+        if (!(all.sum[1] < 0.5 * all.sum[0])) fail_msg("%s: %g in the first half, %g in the second", runs[i], all.sum[0], all.sum[1]);
+        dither_plan_free(&plan), dither_options_free(options);
+    }
+    dither_data_free(data);
+    quadratic_close(q);
+}
+
 static void test_refusals(void **state)
 {
     static const struct {
@@ -325,7 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_averages), cmocka_unit_test(test_polyak_ruppert), cmocka_unit_test(test_steppers), cmocka_unit_test(test_qsvrg_contracts), cmocka_unit_test(test_qsvrg_is_svrg),
-        cmocka_unit_test(test_qsvrg_bits), cmocka_unit_test(test_convex_steps), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_qsvrg_bits), cmocka_unit_test(test_convex_steps), cmocka_unit_test(test_nonconvex_steps), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

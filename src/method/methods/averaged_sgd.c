@@ -46,6 +46,10 @@ static dither_status plan_averaged(dither_plan *p, int ranks, dither_error *erro
     (void)ranks;
     if (p->problem.prox != DK_PROX_BALL)
         FAIL(DITHER_USAGE, "--method averaged-sgd is a theorem on a ball: give --prox ball:R, R at least ||x*||");
+    if (!dither_problem_is_convex(&p->problem))
+        FAIL(DITHER_USAGE, "--method averaged-sgd is a theorem on convex problems, and this one is not");
+    if (p->problem.outputs > 1)
+        FAIL(DITHER_USAGE, "--method averaged-sgd knows the steepest slopes of losses of one margin only");
     if (!o->iterations_set)
         FAIL(DITHER_USAGE, "--method averaged-sgd: the step depends on the number of iterations, give --iterations T");
     if (p->estimator != DITHER_SGD && p->estimator != DITHER_FULL)

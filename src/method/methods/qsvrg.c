@@ -40,7 +40,7 @@ static dither_status open_exchange(dither_run *run, qsvrg *s, dither_error *erro
     dither_rank raw;
     s->raw = rank->k;
     s->raw.codec = exact;
-    s->raw.memory = 0, s->raw.prox = 0, s->raw.stepper = DK_STEPPER_PLAIN, s->raw.l2 = 0;
+    s->raw.memory = 0, s->raw.prox = 0, s->raw.stepper = DK_STEPPER_PLAIN, s->raw.l2 = 0, s->raw.nonconvex = 0;
     s->raw.shared = NULL, s->raw.plain = NULL;
     dk_layout_make(&s->raw.layout, &exact, rank->k.d, 0, rank->k.single ? 4 : 8);
     const size_t message = (size_t)s->raw.layout.message_words * 4;

@@ -2,9 +2,11 @@
 
 #include <math.h>
 
-/* Theorem 1 (mu > 0): gamma = 1/(L (1 + 36 (omega + 1) / n)); Theorem 2 (convex): a further 1/(2 sqrt m). */
+/* Theorem 1 (mu > 0): gamma = 1/(L (1 + 36 (omega + 1) / n)); Theorem 2 (convex): a further 1/(2 sqrt m); Theorem 3 (not
+ * convex): 1/(10 L sqrt(1 + omega/n) (m^(2/3) + omega + 1)). */
 static double theory(const dither_facts *f)
 {
+    if (!f->convex) return 1 / (10 * f->L_max * sqrt(1 + f->omega / f->n) * (cbrt(f->m * f->m) + f->omega + 1));
     const double strongly = 1 / (f->L_max * (1 + 36 * (f->omega + 1) / f->n));
     return f->mu > 0 ? strongly : strongly / (2 * sqrt(f->m));
 }
