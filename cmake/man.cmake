@@ -14,7 +14,7 @@ set(page ".TH DITHER 1 \"\" \"dither ${VERSION}\" \"User Commands\"\n.SH NAME\n"
 string(APPEND page "dither \\- train a model on n workers that exchange quantized differences of gradients\n")
 help_of(text --help)
 string(APPEND page ".SH DESCRIPTION\n.nf\n${text}.fi\n")
-foreach(command train predict optimum ablate plot report info bench "bench codec" "bench collective" "bench iteration" "bench verdict")
+foreach(command train predict optimum estimate ablate plot report info bench "bench codec" "bench collective" "bench iteration" "bench verdict")
   string(REPLACE " " ";" words "${command}")
   help_of(text ${words} --help)
   string(TOUPPER ${command} upper)

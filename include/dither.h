@@ -58,7 +58,7 @@ typedef enum dither_option_type {
 typedef struct dither_option_info {
     const char *name;    /* without the dashes: "levels" */
     const char *group;   /* "compression" */
-    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, c bench collective, a ablate, l plot,
+    const char *commands; /* letters of the commands that take it: t train, p predict, o optimum, e estimate, c bench collective, a ablate, l plot,
                              r report */
     dither_option_type type;
     const char *metavar;
@@ -206,6 +206,37 @@ typedef struct dither_optimum {
 DITHER_API dither_status dither_optimum_find(const dither_data *data, const dither_options *options,
                                              dither_optimum **out, dither_error *error);
 DITHER_API void dither_optimum_free(dither_optimum *optimum);
+
+/* ---- estimates ---- */
+
+enum { DITHER_NOISE_POINTS = 5 };
+
+/* At x = share x*: the gradient of a row, drawn by a worker of its own rows, has the variance `variance` about the
+ * worker's gradient, in the mean of the workers. A batch of b rows divides it by b, the mean over n workers by n. */
+typedef struct dither_noise {
+    double share;        /* 0, 1/4, .., 1 */
+    double variance;
+    double grad_norm2;   /* ||grad f||^2 */
+    double worker_norm2; /* mean ||grad f_i||^2 */
+    double zeta2;        /* mean ||grad f_i - grad f||^2 */
+} dither_noise;
+
+typedef struct dither_estimates {
+    const char *loss;  /* static storage */
+    int64_t rows, features, outputs, workers, batch;
+    double L_max, L, mu; /* as in a result */
+    double L_worker_min, L_worker_mean, L_worker_max; /* L_i of the workers' f_i */
+    double sigma2, M;  /* variance <= sigma2 + M grad_norm2 at these points: M by what both fall from 0 to x*, then the
+                          least sigma2 */
+    double h2;         /* mean ||h*_i||^2, h*_i = grad f_i(x*) */
+    double zeta2;      /* the largest of these points */
+    int at_optimum;    /* 0: there is no reference, and 256 steps of gradient descent stand for x* */
+    dither_noise at[DITHER_NOISE_POINTS];
+} dither_estimates;
+
+/* Measure the constants of the problem that the options describe, its rows dealt as they say. *out owns nothing. */
+DITHER_API dither_status dither_estimate(const dither_data *data, const dither_options *options, dither_estimates *out,
+                                         dither_error *error);
 
 /* ---- models ---- */
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const commands[] = {&cli_train, &cli_predict, &cli_optimum, &cli_info, &cli_bench, &cli_ablate, &cli_plot, &cli_report};
+static const cli_command *const commands[] = {&cli_train, &cli_predict, &cli_optimum, &cli_estimate, &cli_info, &cli_bench, &cli_ablate, &cli_plot, &cli_report};
 
 const cli_command *cli_command_at(size_t index)
 {

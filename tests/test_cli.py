@@ -28,7 +28,7 @@ COLUMNS = "iteration,epochs,uplink_bits,wire_bytes,seconds,loss,gap,dist2,grad_n
 KEYS = COLUMNS + ("method estimator codec wire rows features workers iterations f fstar certificate gamma alpha omega "
                   "L_max L mu state_hash device status stop version command options").split()
 NOTE = re.compile(r"dither: note: built with CUDA, but [^\n]*; the CPU does the work[^\n]*\n")  # without a GPU, once
-COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "info": "", "bench": "", "ablate": "a", "plot": "l", "report": "r"}
+COMMANDS = {"train": "t", "predict": "p", "optimum": "o", "estimate": "e", "info": "", "bench": "", "ablate": "a", "plot": "l", "report": "r"}
 
 
 NOT_ABLATED = "target-gap target-grad comm gpus rank ranks rendezvous timeout".split()
@@ -199,7 +199,7 @@ class Device(Case):
 
 class Usage(Case):
     def test_names(self):
-        self.refused(2, ["trian", "x"], "trian", "train, predict, optimum, info", "see dither --help")
+        self.refused(2, ["trian", "x"], "trian", "train, predict, optimum, estimate, info", "see dither --help")
         self.refused(2, ["help", "trian"], "trian", "train, predict")
         self.refused(2, ["train", self.data, "--levles", "3"], "did you mean --levels?", "see dither train --help")
         self.refused(2, ["train", self.data, "--zzzzzz"], "zzzzzz", "levels", "target-gap")

@@ -70,7 +70,7 @@ typedef struct cli_command {
     const struct cli_command *const *parts; /* NULL-terminated: one of them has to be named; or NULL */
 } cli_command;
 
-extern const cli_command cli_train, cli_predict, cli_optimum, cli_info, cli_bench, cli_ablate, cli_plot, cli_report;
+extern const cli_command cli_train, cli_predict, cli_optimum, cli_estimate, cli_info, cli_bench, cli_ablate, cli_plot, cli_report;
 
 /* NULL past the end */
 const cli_command *cli_command_at(size_t index);

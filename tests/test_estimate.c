@@ -1,0 +1,138 @@
+/* dither estimate against what its numbers mean, row by row. */
+#include "theory.h"
+
+#include "losses.h"
+
+enum { D = 5, ROWS = 62, WORKERS = 4 }; /* shards of 15 and 16 rows */
+
+static dither_estimates estimate(const dither_data *data, dither_options *options)
+{
+    dither_estimates e;
+    dither_error error;
+    if (dither_estimate(data, options, &e, &error) != DITHER_OK) fail_msg("%s", error.message);
+    dither_options_free(options);
+    return e;
+}
+
+/* Gradients of single rows, their means and squares, written out. */
+static void brute_force(const dither_data *data, double l2, const double *x, dither_noise *out)
+{
+    double f[D] = {0};
+    *out = (dither_noise){0};
+    for (int w = 0; w < WORKERS; w++) {
+        const int begin = ROWS * w / WORKERS, end = ROWS * (w + 1) / WORKERS, m = end - begin;
+        const double weight = (double)WORKERS * m / ROWS;
+        double g[ROWS][D], mean[D] = {0};
+        for (int j = begin; j < end; j++) {
+            double z = 0, dense[D] = {0};
+            for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++) dense[data->column[e]] = data->value[e];
+            for (int c = 0; c < D; c++) z += dense[c] * x[c];
+            for (int c = 0; c < D; c++) {
+                g[j][c] = weight * dk_loss_slope(DK_LOSS_logistic, z, data->label[j]) * dense[c] + l2 * x[c];
+                mean[c] += g[j][c] / m;
+            }
+        }
+        for (int c = 0; c < D; c++) {
+            f[c] += mean[c] / WORKERS;
+            out->worker_norm2 += mean[c] * mean[c] / WORKERS;
+            for (int j = begin; j < end; j++) out->variance += (g[j][c] - mean[c]) * (g[j][c] - mean[c]) / m / WORKERS;
+        }
+    }
+    for (int c = 0; c < D; c++) out->grad_norm2 += f[c] * f[c];
+    out->zeta2 = out->worker_norm2 - out->grad_norm2;
+}
+
+static void near(const char *what, double value, double expected)
+{
+    if (!(fabs(value - expected) <= 1e-12 * (1 + fabs(expected)))) fail_msg("%s: %.17g, not %.17g", what, value, expected);
+}
+
+static void test_points(void **state)
+{
+    dither_data *data = synthetic(ROWS, D, 0.8, 1, 6);
+    dither_options *options = options_of("l2=0.05");
+    const dither_estimates e = estimate(data, options_of("l2=0.05 workers=4 batch=3"));
+    dither_optimum *optimum;
+    (void)state;
+    assert_int_equal(dither_optimum_find(data, options, &optimum, NULL), DITHER_OK);
+    assert_true(e.workers == WORKERS && e.batch == 3 && e.outputs == 1 && e.at_optimum);
+    assert_true(e.L == optimum->L && e.L_max == optimum->L_max && e.mu == 0.05);
+    double most = 0, zeta = 0;
+    for (int i = 0; i < DITHER_NOISE_POINTS; i++) {
+        double x[D];
+        dither_noise b;
+        for (int c = 0; c < D; c++) x[c] = i / 4.0 * optimum->x[c];
+        brute_force(data, 0.05, x, &b);
+        near("variance", e.at[i].variance, b.variance), near("gradient", e.at[i].grad_norm2, b.grad_norm2);
+        near("workers", e.at[i].worker_norm2, b.worker_norm2), near("zeta^2", e.at[i].zeta2, b.zeta2);
+        const double slack = e.sigma2 + e.M * b.grad_norm2 - b.variance;
+        assert_true(slack >= -1e-12);
+        if (i == 0 || slack < most) most = slack;
+        zeta = fmax(zeta, b.zeta2);
+    }
+    assert_true(most <= 1e-12); /* the least sigma^2 */
+    near("zeta^2", e.zeta2, zeta);
+    near("h*", e.h2, e.at[4].worker_norm2);
+    dither_optimum_free(optimum);
+    dither_options_free(options);
+    dither_data_free(data);
+}
+
+/* Two classes as softmax: at x_1 = -x_0 = x/2 each row's gradient is the logistic one twice, with both signs. */
+static void test_outputs(void **state)
+{
+    dither_data *data = synthetic(ROWS, D, 0.8, 1, 6);
+    const dither_estimates one = estimate(data, options_of("l2=0.02 workers=4")), two = estimate(data, options_of("loss=softmax l2=0.04 workers=4"));
+    (void)state;
+    for (int i = 0; i < DITHER_NOISE_POINTS; i++) {
+        near("variance", two.at[i].variance, 2 * one.at[i].variance);
+        near("zeta^2", two.at[i].zeta2, 2 * one.at[i].zeta2);
+    }
+    dither_data_free(data);
+}
+
+/* Rows y = a.x without noise, a normal: no variance at x*, and E||a a'e||^2 = (d + 2)||e||^2 makes M = d + 1. */
+static void test_interpolation(void **state)
+{
+    enum { MANY = 6000, FEW = 8 };
+    int64_t *start = calloc(MANY + 1, sizeof *start);
+    int32_t *column = calloc(MANY * FEW, sizeof *column);
+    double *value = calloc(MANY * FEW, sizeof *value), *label = calloc(MANY, sizeof *label);
+    dither_data *data;
+    uint64_t seed = 5;
+    (void)state;
+    for (int r = 0; r < MANY; r++) {
+        for (int c = 0; c < FEW; c++) {
+            const double a = random_normal(&seed);
+            column[r * FEW + c] = c, value[r * FEW + c] = a, label[r] += a * (c - 3.5);
+        }
+        start[r + 1] = start[r] + FEW;
+    }
+    assert_int_equal(dither_data_from_csr(MANY, FEW, start, column, value, label, &data, NULL), DITHER_OK);
+    const dither_estimates e = estimate(data, options_of("loss=least-squares l2=0 workers=1"));
+    assert_true(fabs(e.M - (FEW + 1)) < 0.08 * (FEW + 1));
+    assert_true(e.sigma2 < 1e-9 * e.at[0].variance && e.h2 < 1e-20);
+    assert_true(e.L_worker_min == e.L_worker_max && fabs(e.L_worker_min - e.L) <= 1e-12 * e.L); /* one worker */
+    free(start), free(column), free(value), free(label);
+    dither_data_free(data);
+}
+
+/* Workers with one label each differ more than those with a shuffle of all. */
+static void test_split(void **state)
+{
+    dither_data *data = synthetic(600, D, 0.8, 1, 6);
+    const dither_estimates sorted = estimate(data, options_of("split=by-label workers=6")), mixed = estimate(data, options_of("split=shuffled workers=6"));
+    const dither_estimates flat = estimate(data, options_of("loss=sigmoid workers=6 l2=0.1"));
+    (void)state;
+    assert_true(sorted.h2 > 5 * mixed.h2 && sorted.zeta2 > 5 * mixed.zeta2);
+    assert_true(sorted.L == mixed.L && fabs(sorted.at[2].grad_norm2 - mixed.at[2].grad_norm2) < 1e-14);
+    assert_true(!flat.at_optimum && flat.mu == 0 && flat.at[4].grad_norm2 < 1e-8 && flat.at[0].grad_norm2 > 1e-4);
+    dither_data_free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_points), cmocka_unit_test(test_outputs),
+                                       cmocka_unit_test(test_interpolation), cmocka_unit_test(test_split)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
