@@ -3,14 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "estimate.h"
 #include "losses.h"
-#include "plan.h"
 #include "solve/objective.h"
 
 enum { PATH_STEPS = 256 }; /* of gradient descent, where there is no optimum to look at */
 
 typedef struct measuring {
-    dither_plan plan;
+    dither_plan plan; /* a copy that owns nothing */
     double *row_square;              /* N: ||a_j||^2 */
     double *x, *star, *mean, *total; /* d each */
     double *z;                       /* K */
@@ -166,20 +166,25 @@ out:
     return status;
 }
 
+dither_status dither_estimate_plan(const dither_plan *p, dither_estimates *out, dither_error *error)
+{
+    measuring m = {.plan = *p};
+    *out = (dither_estimates){.loss = dither_loss_name(p->problem.loss), .rows = p->rows,
+                              .features = p->problem.data->features, .outputs = p->problem.outputs, .workers = p->workers,
+                              .batch = p->batch, .L_max = p->smoothness.row_max, .L = p->smoothness.pooled,
+                              .mu = p->smoothness.mu};
+    const dither_status status = measure(&m, out, error);
+    free(m.row_square), free(m.x), free(m.star), free(m.mean), free(m.total), free(m.z);
+    return status;
+}
+
 dither_status dither_estimate(const dither_data *data, const dither_options *options, dither_estimates *out,
                               dither_error *error)
 {
-    measuring m = {0};
-    *out = (dither_estimates){0};
-    dither_status status = dither_plan_make(data, options, 1, &m.plan, error);
+    dither_plan plan;
+    dither_status status = dither_plan_make(data, options, 1, &plan, error);
     if (status != DITHER_OK) return status;
-    const dither_plan *p = &m.plan;
-    out->rows = p->rows, out->features = data->features, out->outputs = p->problem.outputs;
-    out->workers = p->workers, out->batch = p->batch;
-    out->loss = dither_loss_name(p->problem.loss);
-    out->L_max = p->smoothness.row_max, out->L = p->smoothness.pooled, out->mu = p->smoothness.mu;
-    status = measure(&m, out, error);
-    free(m.row_square), free(m.x), free(m.star), free(m.mean), free(m.total), free(m.z);
-    dither_plan_free(&m.plan);
+    status = dither_estimate_plan(&plan, out, error);
+    dither_plan_free(&plan);
     return status;
 }

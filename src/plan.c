@@ -6,6 +6,7 @@
 #include <string.h>
 #include "data/shuffle.h"
 #include "data/split.h"
+#include "estimate.h"
 #include "exact_math.h"
 #include "solve/objective.h"
 #include "wire.h"
@@ -245,6 +246,27 @@ out:
     return status;
 }
 
+/* --scale-gamma: with variance <= M ||grad f||^2 of a row's gradient, the mean of B of them goes farthest with
+ * gamma = (1/L) B / (M + B): in proportion to B while B is below M, and no farther beyond. */
+static dither_status scale_gamma(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const double B = (double)p->workers * p->batch;
+    dither_estimates found;
+    dither_gamma_rule rule;
+    double value;
+    if (!strcmp(p->options->scale_gamma, "none")) return DITHER_OK;
+    if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
+        FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
+    if (p->problem.data->partial) FAIL(DITHER_USAGE, "--read own: --scale-gamma needs all rows");
+    TRY(dither_parse_gamma(p->options->gamma, &rule, &value, error));
+    TRY(dither_estimate_plan(p, &found, error));
+    const int given = rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX;
+    p->gamma = (given ? p->gamma : 1 / p->smoothness.pooled) * B / (found.M + B);
+out:
+    return status;
+}
+
 /* gamma_k = 4 / (mu (a + k)), a > max(16 kappa, H): Stich, 2019, arXiv:1805.09767, Thm 2.2 */
 static dither_status choose_stich(dither_plan *p, dither_error *error)
 {
@@ -426,6 +448,7 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     TRY(choose_stepper(&p, error));
     if (!p.pass) p.pass = p.estimator == DITHER_FULL ? 1 : p.rows / (int64_t)(p.workers * p.batch * p.local_steps);
     TRY(choose_steps(&p, error));
+    TRY(scale_gamma(&p, error));
     TRY(choose_schedule(&p, error));
     TRY(choose_average(&p, error));
     *out = p;

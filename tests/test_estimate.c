@@ -91,29 +91,94 @@ static void test_outputs(void **state)
     dither_data_free(data);
 }
 
-/* Rows y = a.x without noise, a normal: no variance at x*, and E||a a'e||^2 = (d + 2)||e||^2 makes M = d + 1. */
-static void test_interpolation(void **state)
+/* Rows y = a.x without noise, a normal, x_c = c - 3.5. */
+static dither_data *noiseless(int rows, int d)
 {
-    enum { MANY = 6000, FEW = 8 };
-    int64_t *start = calloc(MANY + 1, sizeof *start);
-    int32_t *column = calloc(MANY * FEW, sizeof *column);
-    double *value = calloc(MANY * FEW, sizeof *value), *label = calloc(MANY, sizeof *label);
+    int64_t *start = calloc((size_t)rows + 1, sizeof *start);
+    int32_t *column = calloc((size_t)(rows * d), sizeof *column);
+    double *value = calloc((size_t)(rows * d), sizeof *value), *label = calloc((size_t)rows, sizeof *label);
     dither_data *data;
     uint64_t seed = 5;
-    (void)state;
-    for (int r = 0; r < MANY; r++) {
-        for (int c = 0; c < FEW; c++) {
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < d; c++) {
             const double a = random_normal(&seed);
-            column[r * FEW + c] = c, value[r * FEW + c] = a, label[r] += a * (c - 3.5);
+            column[r * d + c] = c, value[r * d + c] = a, label[r] += a * (c - 3.5);
         }
-        start[r + 1] = start[r] + FEW;
+        start[r + 1] = start[r] + d;
     }
-    assert_int_equal(dither_data_from_csr(MANY, FEW, start, column, value, label, &data, NULL), DITHER_OK);
+    assert_int_equal(dither_data_from_csr(rows, d, start, column, value, label, &data, NULL), DITHER_OK);
+    free(start), free(column), free(value), free(label);
+    return data;
+}
+
+/* No variance at x*, and E||a a'e||^2 = (d + 2)||e||^2 makes M = d + 1. */
+static void test_interpolation(void **state)
+{
+    enum { FEW = 8 };
+    dither_data *data = noiseless(6000, FEW);
     const dither_estimates e = estimate(data, options_of("loss=least-squares l2=0 workers=1"));
+    (void)state;
     assert_true(fabs(e.M - (FEW + 1)) < 0.08 * (FEW + 1));
     assert_true(e.sigma2 < 1e-9 * e.at[0].variance && e.h2 < 1e-20);
     assert_true(e.L_worker_min == e.L_worker_max && fabs(e.L_worker_min - e.L) <= 1e-12 * e.L); /* one worker */
-    free(start), free(column), free(value), free(label);
+    dither_data_free(data);
+}
+
+/* ||x - x*||^2 after two steps of SGD, in the mean of `seeds` runs. */
+static double distance_after(const dither_data *data, int batch, double gamma, int seeds)
+{
+    double sum = 0;
+    for (int s = 0; s < seeds; s++) {
+        dither_options *options = options_of("method=sgd loss=least-squares l2=0 workers=1 batch=%d gamma=%.17g iterations=2 "
+                                             "seed=%d trace-every=1000 reference=none", batch, gamma, s);
+        dither_result *r = NULL;
+        const dither_status status = dither_train(data, options, NULL, NULL, &r, NULL);
+        assert_true(r && (status == DITHER_OK || status == DITHER_DIVERGED)); /* a step too long: far away */
+        dither_options_free(options);
+        for (int c = 0; c < r->features; c++) sum += (r->x[c] - (c - 3.5)) * (r->x[c] - (c - 3.5)) / seeds;
+        dither_result_free(r);
+    }
+    return sum;
+}
+
+/* The step that goes farthest, found by trying a grid of ratio sqrt 2, against the batch: in proportion to it below M,
+ * nearly the same beyond, and everywhere what --scale-gamma mean says. */
+static void test_scaling(void **state)
+{
+    static const int batches[] = {1, 4, 16, 64, 256};
+    enum { BATCHES = 5, SEEDS = 60 };
+    dither_data *data = noiseless(600, 14);
+    const dither_estimates e = estimate(data, options_of("loss=least-squares l2=0 workers=1"));
+    double best[BATCHES];
+    (void)state;
+    for (int i = 0; i < BATCHES; i++) {
+        const double rule = batches[i] / (e.M + batches[i]) / e.L;
+        dither_result *r = train(data, options_of("method=sgd loss=least-squares l2=0 workers=1 batch=%d scale-gamma=mean iterations=0 no-cache=1",
+                                                  batches[i]), NULL, NULL);
+        near("gamma", r->gamma, rule);
+        dither_result_free(r);
+        double least = INFINITY;
+        for (int step = -10; step <= 1; step++) {
+            const double gamma = pow(2, 0.5 * step), distance = distance_after(data, batches[i], gamma, SEEDS);
+            if (distance < least) least = distance, best[i] = gamma;
+        }
+        if (!(best[i] > 0.45 * rule && best[i] < 2.2 * rule)) fail_msg("batch %d: best %g, the rule says %g", batches[i], best[i], rule);
+    }
+    assert_true(best[1] >= 2 * best[0] && best[2] >= 1.9 * best[1]); /* M is about 15 */
+    assert_true(best[4] <= 2 * best[3] && best[4] <= 4 * best[2] && best[4] > 4 * best[0]);
+    dither_data_free(data);
+}
+
+static void test_scaling_refused(void **state)
+{
+    dither_data *data = synthetic(ROWS, D, 0.8, 1, 6);
+    dither_options *options = options_of("scale-gamma=mean");
+    dither_result *result;
+    dither_error error;
+    (void)state;
+    assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), DITHER_USAGE);
+    assert_non_null(strstr(error.message, "--estimator sgd"));
+    dither_options_free(options);
     dither_data_free(data);
 }
 
@@ -133,6 +198,7 @@ static void test_split(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_points), cmocka_unit_test(test_outputs),
-                                       cmocka_unit_test(test_interpolation), cmocka_unit_test(test_split)};
+                                       cmocka_unit_test(test_interpolation), cmocka_unit_test(test_scaling),
+                                       cmocka_unit_test(test_scaling_refused), cmocka_unit_test(test_split)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
