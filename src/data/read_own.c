@@ -16,6 +16,7 @@
 #include "hash.h"
 #include "options.h"
 #include "read_file.h"
+#include "read_idx.h"
 #include "read_libsvm.h"
 
 enum { CHUNK = 1 << 20 };
@@ -115,6 +116,7 @@ static dither_status open_file(own_reader *r, dither_error *error)
     head.bytes = (unsigned char *)r->chunk, head.size = got;
     if (dither_packing_of(r->path, &head))
         FAIL(DITHER_USAGE, "--read own: %s is compressed, so no part of it can be read alone; decompress it, or use --read all", shown);
+    if (dither_idx_is(&head)) FAIL(DITHER_USAGE, "--read own: %s holds IDX images, which are read whole; use --read all", shown);
     r->begin = (int64_t)((__int128)r->size * comm->rank / comm->ranks);
     r->end = (int64_t)((__int128)r->size * (comm->rank + 1) / comm->ranks);
     TRY(scan(r, NULL, error));
