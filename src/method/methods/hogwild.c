@@ -39,6 +39,7 @@ static dither_status refuse(const dither_plan *p, int ranks, dither_error *error
         {p->codec.kind != DK_CODEC_identity, "--codec: hogwild sends no messages, there is nothing to quantize; take --codec identity"},
         {strcmp(p->aggregate->name, "allgather") != 0, "--aggregate: hogwild sends no messages; take --aggregate allgather"},
         {p->batch != 1, "--batch: an update of hogwild is of one row; take --batch 1"},
+        {p->sampling != DK_SAMPLE_WITH, "--sampling: the threads of hogwild draw from all rows, each for itself; take --sampling with"},
         {p->problem.prox != DK_PROX_NONE, "--prox: an update of hogwild touches the coordinates of its row only, a prox all; use --l2"},
         {p->problem.outputs > 1, "--loss: an update of hogwild is of one margin; take a loss of two classes or of real labels"},
         {p->problem.nonconvex != 0, "--nonconvex: an update of hogwild touches the coordinates of its row only, this term all"},
