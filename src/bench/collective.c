@@ -193,7 +193,8 @@ static dither_status make_options(const sweep *s, const setting *w, dither_optio
         {"aggregate", dither_aggregate_names[w->aggregate]}, {"codec", dither_codecs[w->codec].name},
         {"norm", norm_names[w->norm]}, {"levels", levels}, {"block", block}};
     snprintf(workers, sizeof workers, "%d", s->workers);
-    snprintf(threads, sizeof threads, s->bench->threads ? "%d" : "", s->bench->threads);
+    threads[0] = '\0';
+    if (s->bench->threads) snprintf(threads, sizeof threads, "%d", s->bench->threads);
     snprintf(levels, sizeof levels, "%lld", (long long)w->levels);
     snprintf(block, sizeof block, "%lld", (long long)w->block);
     TRY(dither_options_create(out, error));
