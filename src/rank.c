@@ -33,7 +33,9 @@ static dither_status open_cuda(dither_rank *r, const dither_options *o, const di
     const char *why = NULL;
     int ordinal = 0;
     const int devices = dk_cuda_devices(&why);
-    if (!devices) FAIL(DITHER_DEVICE, "--device cuda: %s; use --device cpu", why);
+    if (!devices)
+        FAIL(DITHER_DEVICE, "%s: %s; use --device cpu%s", strcmp(o->device, "cuda") ? "--gpus" : "--device cuda", why,
+             strcmp(o->gpus, "auto") ? " without --gpus" : "");
     TRY(dither_rank_gpu(o->gpus, devices, place, &ordinal, error));
     if (dk_device_open_cuda(&r->device, ordinal, &why))
         FAIL(DITHER_DEVICE, "GPU %d can't be used: %s; use --device cpu", ordinal, why);
@@ -42,14 +44,17 @@ out:
     return status;
 }
 
-/* auto: a GPU when there is one. One that is there and can't be used is an error. */
+/* auto: a GPU when there is one, or --gpus names one. One that is asked for, or there, and can't be used is an error. */
 static dither_status open_device(dither_rank *r, const dither_options *o, const dither_place *place, dither_error *error)
 {
     dither_status status = DITHER_OK;
     const char *why = NULL;
     const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     const int share = cores > place->neighbours ? cores / place->neighbours : 1;
-    if (!strcmp(o->device, "cuda") || (!strcmp(o->device, "auto") && dk_cuda_devices(&why) > 0))
+    const int named = strcmp(o->gpus, "auto") != 0;
+    if (named && !strcmp(o->device, "cpu"))
+        FAIL(DITHER_USAGE, "--gpus %.80s is of --device cuda, not of cpu", o->gpus);
+    if (!strcmp(o->device, "cuda") || (!strcmp(o->device, "auto") && (named || dk_cuda_devices(&why) > 0)))
         return open_cuda(r, o, place, error);
     if (dk_device_open_cpu(&r->device, o->threads_set ? (int)o->threads : -share))
         FAIL(DITHER_INTERNAL, "out of memory");

@@ -181,6 +181,12 @@ class Device(Case):
     def test_gpus(self):
         for text in "none", "0", "-1", "1,,2", "1,2,x", ",1", "1.5", "65", "1 2":
             self.refused(2, [*self.TRAIN, "--gpus", text], "--gpus", text, "all", "0,2,3")
+        self.refused(2, [*self.TRAIN, "--device", "cpu", "--gpus", "2"], "--gpus 2 is of --device cuda")
+
+    def test_gpus_are_not_replaced_by_the_cpu(self):
+        why = "there is no GPU" if self.built else "this build has no CUDA"
+        for text in "all", "2", "0,1":
+            self.refused(5, [*self.TRAIN, "--gpus", text], "--gpus", why, "--device cpu")
 
     def test_gpu(self):
         """Where there is one: the same bits as on the CPU."""
