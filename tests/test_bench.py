@@ -92,7 +92,7 @@ class Parts(Case):
                 (["verdict", "--network", "1Gbit,1m"], "'1m'"), (["verdict", "--network", "1Gbit,-1ms"], "'-1ms'"),
                 (["verdict", "--network", "1Gbit,1ms,mesh"], "'mesh'", "alltoall"),
                 (["verdict", "--network", "home,mesh"], "'mesh'"), (["verdict", "--network", "1Gbit,1ms,ring,2"], "ring,2"),
-                (["verdict", "--ranks", "1"], "workers", "2 to"), (["verdict", "--to-target", "0"], "--to-target"),
+                (["verdict", "--ranks", "1"], "--ranks", "2 to"), (["verdict", "--to-target", "0"], "--to-target"),
                 (["verdict", "--gradient", "-1"], "--gradient"),
                 (["iteration", "x", "--network", "fast"], "'fast'"), (["iteration"], "needs DATA"), (["iteration", "x", "--trace", "t.csv"], "no option --trace"),
                 (["iteration", "x", "-n", "0"], "--repeats")]:

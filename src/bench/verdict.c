@@ -140,7 +140,7 @@ dither_status dither_bench_verdict(const dither_bench *bench, const char *aggreg
     with_baselines(bench->codecs, codecs, codec_list, sizeof codec_list);
     with_baselines(aggregates, sums, aggregate_list, sizeof aggregate_list);
     b.codecs = codec_list, b.end_bytes = b.begin_bytes, b.check = 0;
-    TRY(dither_bench_numbers("workers", workers, 2, 100000000, v.workers, &v.workers_n, error));
+    TRY(dither_bench_numbers("--ranks", workers, 2, 100000000, v.workers, &v.workers_n, error));
     choose_measured(&v, b.begin_bytes);
     TRY_ALLOC(v.entries, ENTRIES);
     for (v.present = 0; v.present < v.measured_n; v.present++) {
