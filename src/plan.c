@@ -393,7 +393,7 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     p->sampling = dither_choice_index("with|without|shuffle", o->sampling);
     p->seed = (uint64_t)o->seed;
     if (p->workers > p->rows)
-        FAIL(DITHER_USAGE, "--workers %d: the data has only %lld rows, and every worker needs one", p->workers,
+        FAIL(DITHER_USAGE, "--workers %d: the data has only %lld row(s), and every worker needs one", p->workers,
              (long long)p->rows);
     if (o->batch > (p->rows + p->workers - 1) / p->workers)
         FAIL(DITHER_USAGE, "--batch %lld: a worker has only %lld rows", (long long)o->batch,

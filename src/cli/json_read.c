@@ -60,8 +60,7 @@ static dither_status read_string(reader *r, char **out, dither_error *error)
         if (*r->p) r->p++;
     }
     *to = '\0';
-    *out = realloc(text, (size_t)(to - text) + 1);
-    if (!*out) *out = text;
+    *out = text;
     if (*r->p++ == '"') return DITHER_OK;
     r->p--;
     return bad(r, "a string without an end", error);

@@ -139,7 +139,7 @@ static dither_status find_places(own_reader *r, dither_error *error)
     }
     if (n < R) FAIL(DITHER_USAGE, "--workers %lld: there are %d ranks, and each hosts one worker at least", (long long)n, R);
     if (r->all < n)
-        FAIL(DITHER_USAGE, "--workers %lld: the data has only %lld rows, and every worker needs one", (long long)n,
+        FAIL(DITHER_USAGE, "--workers %lld: the data has only %lld row(s), and every worker needs one", (long long)n,
              (long long)r->all);
     TRY_ALLOC(r->first, R + 1);
     TRY_ALLOC(r->place, 2 * (R + 1));
