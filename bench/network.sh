@@ -61,16 +61,19 @@ set_up() {
     done
 }
 
-# shape MBIT: both directions of every link; 0 for as fast as it goes
+# shape MBIT: both directions of every link; 0 for as fast as it goes. The bucket holds what passes between two ticks of
+# a 250 Hz clock, or the link is slower than its rate; the queue is long enough that TCP loses nothing.
 shape() {
+    burst=$(($1 * 1000000 / 8 / 250 * 2))
+    [ "$burst" -ge 65536 ] || burst=65536
     i=0
     while [ $i -lt "$most" ]; do
         i=$((i + 1))
         tc -n $name-$i qdisc del dev eth0 root 2>/dev/null || :
         tc qdisc del dev dv$$-$i root 2>/dev/null || :
         [ "$1" != 0 ] || continue
-        tc -n $name-$i qdisc add dev eth0 root tbf rate "$1mbit" burst 64kb latency 200ms
-        tc qdisc add dev dv$$-$i root tbf rate "$1mbit" burst 64kb latency 200ms
+        tc -n $name-$i qdisc add dev eth0 root tbf rate "$1mbit" burst "$burst" limit 16mb
+        tc qdisc add dev dv$$-$i root tbf rate "$1mbit" burst "$burst" limit 16mb
     done
 }
 
