@@ -6,9 +6,7 @@
 #include <string.h>
 #include "data/shuffle.h"
 #include "data/split.h"
-#include "estimate.h"
-#include "exact_math.h"
-#include "solve/objective.h"
+#include "steps.h"
 #include "wire.h"
 
 int64_t dither_plan_worker_row(const dither_plan *p, int worker)
@@ -24,25 +22,6 @@ int dither_plan_rank_worker(const dither_plan *p, int ranks, int rank)
 const dither_data *dither_plan_data(const dither_plan *p) { return p->reordered ? p->reordered : p->problem.data; }
 
 const double *dither_plan_labels(const dither_plan *p) { return p->reordered ? p->reordered_y : p->problem.y; }
-
-/* v^-a for v >= 1, with the same bits on every machine */
-static double decay(double v, double a)
-{
-    int exponent;
-    const double half = frexp(v, &exponent); /* v = 2 half 2^(exponent-1), 1 <= 2 half < 2 */
-    return dk_exp(-a * ((exponent - 1) * 0.69314718055994530942 + dk_log1p(2 * half - 1)));
-}
-
-double dither_plan_gamma(const dither_plan *p, int64_t k)
-{
-    switch (p->schedule) {
-    case DITHER_DIANA_SCHEDULE: return 2 / (p->smoothness.mu * (double)k + p->schedule_theta);
-    case DITHER_STICH_SCHEDULE: return 4 / (p->smoothness.mu * (double)k + p->schedule_theta);
-    case DITHER_SQRT_SCHEDULE: return p->gamma / __builtin_sqrt((double)k + 1);
-    case DITHER_POWER_SCHEDULE: return p->gamma * decay((double)k + 1, p->schedule_power);
-    default: return p->gamma;
-    }
-}
 
 /* An option that is set must be of the codec; else say whose it is. */
 static dither_status check_codec_option(int kind, int set, const char *option, dither_error *error)
@@ -120,10 +99,27 @@ static void choose_levels(dither_plan *p)
     p->codec.levels = (int32_t)(o->levels_set ? o->levels : (euclidean ? root : 1));
 }
 
+static dither_status choose_wire(dither_plan *p, dither_error *error)
+{
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    const int shortest = !strcmp(o->wire, "shortest");
+    if (shortest || !strcmp(o->wire, "auto")) {
+        p->codec.wire = dither_wire_shortest(&p->codec, p->d, p->block, p->single ? 4 : 8, shortest);
+        return DITHER_OK;
+    }
+    p->codec.wire = dither_wire_find(o->wire);
+    if (!dither_wire_carries(p->codec.wire, &p->codec))
+        FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire,
+             dither_codecs[p->codec.kind].name,
+             dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
+out:
+    return status;
+}
+
 static dither_status choose_codec(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
-    const int real_bytes = p->single ? 4 : 8;
     dither_status status = DITHER_OK;
     p->codec.kind = strcmp(o->codec, "auto") ? dither_codec_find(o->codec) : default_codec(p);
     p->block = o->block;
@@ -145,153 +141,8 @@ static dither_status choose_codec(dither_plan *p, dither_error *error)
     if (p->codec.kind == DK_CODEC_natural_dither && p->codec.levels > DK_NATURAL_LEVELS)
         FAIL(DITHER_USAGE, "--levels %lld: --codec natural-dither has at most %d, the least being 2^(1-s)",
              (long long)o->levels, DK_NATURAL_LEVELS);
-    const int shortest = !strcmp(o->wire, "shortest");
-    if (shortest || !strcmp(o->wire, "auto")) {
-        p->codec.wire = dither_wire_shortest(&p->codec, p->d, p->block, real_bytes, shortest);
-    } else {
-        p->codec.wire = dither_wire_find(o->wire);
-        if (!dither_wire_carries(p->codec.wire, &p->codec))
-            FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire, name,
-                 dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
-    }
+    TRY(choose_wire(p, error));
     p->omega = dither_codec_omega(&p->codec, p->d, p->block);
-out:
-    return status;
-}
-
-/* L of the worst worker: c lambda_max(A_i^T A_i / m_i) n m_i / N + l2 */
-static dither_status worker_smoothness(dither_plan *p, dither_error *error)
-{
-    const double curvature = dither_loss_smoothness(p->problem.loss);
-    dither_status status = DITHER_OK;
-    for (int i = 0; i < p->workers; i++) {
-        const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
-        double norm;
-        TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
-        const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
-        const double L = curvature * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
-        if (L > p->L_worker) p->L_worker = L;
-    }
-out:
-    return status;
-}
-
-/* Where no rank has all rows: L_max, which is a largest of all; and no other, so steps must not need one. */
-static dither_status find_smoothness_of_part(dither_plan *p, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const dither_options *o = p->options;
-    dither_gamma_rule rule;
-    double value;
-    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
-    if (strcmp(o->reference, "none")) FAIL(DITHER_USAGE, "--read own: the optimum needs all rows; add --reference none");
-    if (rule != DITHER_GAMMA_NUMBER && rule != DITHER_GAMMA_OVER_L_MAX)
-        FAIL(DITHER_USAGE, "--read own: --gamma %s needs all rows; give a number, or xC for C/L_max", o->gamma);
-    if (!strcmp(o->gamma_schedule, "diana") || !strcmp(o->gamma_schedule, "stich"))
-        FAIL(DITHER_USAGE, "--read own: --gamma-schedule %s needs constants of all rows", o->gamma_schedule);
-    p->smoothness = (dither_smoothness){
-        .row_max = dither_loss_smoothness(p->problem.loss) * p->problem.data->largest_square + p->problem.l2 +
-                   2 * p->problem.nonconvex,
-        .pooled = INFINITY, .mu = dither_problem_is_convex(&p->problem) ? p->problem.l2 : 0};
-    p->L_worker = INFINITY;
-out:
-    return status;
-}
-
-static dither_status choose_steps(dither_plan *p, dither_error *error)
-{
-    const dither_options *o = p->options;
-    dither_status status = DITHER_OK;
-    if (p->problem.data->partial) {
-        TRY(find_smoothness_of_part(p, error));
-    } else {
-        TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
-        TRY(worker_smoothness(p, error));
-    }
-    const dither_facts facts = {
-        .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
-        .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
-        .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .support_l2 = p->support_l2,
-        .local_steps = p->local_steps, .delay = p->delay,
-        .noise = p->noise, .radius = p->problem.prox_a, .horizon = (double)p->stop_iterations};
-    if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
-    int theory;
-    TRY(dither_parse_alpha(o->alpha, &theory, &p->alpha, error));
-    if (theory) p->alpha = 1 / (1 + p->omega);
-    if (!p->memory) p->alpha = 0;
-    dither_gamma_rule rule;
-    double value;
-    const double drawn = p->estimator == DITHER_FULL ? (double)p->rows : (double)p->workers * p->batch;
-    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
-    switch (rule) {
-    case DITHER_GAMMA_NUMBER: p->gamma = strcmp(o->step_form, "sum") ? value : value * drawn; break;
-    case DITHER_GAMMA_OVER_L_MAX: p->gamma = value / facts.L_max; break;
-    case DITHER_GAMMA_THEORY: p->gamma = p->method->theory(&facts); break;
-    case DITHER_GAMMA_PRACTICAL:
-        p->gamma = (p->method->practical ? p->method->practical : dither_gamma_practical)(&facts);
-        break;
-    }
-    const double theorem = rule == DITHER_GAMMA_THEORY && p->method->epoch ? p->method->epoch(&facts) : INFINITY;
-    p->epoch_length = (int64_t)ceil(theorem < 1e12 ? theorem : 2 * facts.m / facts.b);
-    if (o->epoch_length_set) p->epoch_length = o->epoch_length;
-    if (rule == DITHER_GAMMA_THEORY && p->stepper == DK_STEPPER_ADAM)
-        FAIL(DITHER_USAGE, "--stepper adam: no theorem gives a step; give --gamma X, or none for Adam's own, 0.001");
-    if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
-    /* a direction moves x by gamma (1 + B + B^2 + ...) of it in the end */
-    if (rule != DITHER_GAMMA_NUMBER && p->stepper == DK_STEPPER_MOMENTUM) p->gamma *= 1 - o->momentum;
-    /* the second moment of the direction, quantized again, is 1 + omega_back times that of the direction at most */
-    if (rule == DITHER_GAMMA_THEORY || (rule == DITHER_GAMMA_PRACTICAL && p->stepper != DK_STEPPER_ADAM))
-        p->gamma /= 1 + p->back_omega;
-out:
-    return status;
-}
-
-/* --scale-gamma: with variance <= M ||grad f||^2 of a row's gradient, the mean of B of them goes farthest with
- * gamma = (1/L) B / (M + B): in proportion to B while B is below M, and no farther beyond. */
-static dither_status scale_gamma(dither_plan *p, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const double B = (double)p->workers * p->batch;
-    dither_estimates found;
-    dither_gamma_rule rule;
-    double value;
-    if (!strcmp(p->options->scale_gamma, "none")) return DITHER_OK;
-    if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
-        FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
-    if (p->problem.data->partial) FAIL(DITHER_USAGE, "--read own: --scale-gamma needs all rows");
-    TRY(dither_parse_gamma(p->options->gamma, &rule, &value, error));
-    TRY(dither_estimate_plan(p, &found, error));
-    const int given = rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX;
-    p->gamma = (given ? p->gamma : 1 / p->smoothness.pooled) * B / (found.M + B);
-out:
-    return status;
-}
-
-/* gamma_k = 4 / (mu (a + k)), a > max(16 kappa, H): Stich, 2019, arXiv:1805.09767, Thm 2.2 */
-static dither_status choose_stich(dither_plan *p, dither_error *error)
-{
-    const double mu = p->smoothness.mu, L = p->smoothness.row_max;
-    if (!(mu > 0))
-        return dither_fail(error, DITHER_USAGE, "--gamma-schedule stich needs a strongly convex problem: set --l2");
-    p->schedule = DITHER_STICH_SCHEDULE;
-    p->schedule_theta = mu + (16 * L > mu * p->local_steps ? 16 * L : mu * p->local_steps);
-    p->gamma = 4 / p->schedule_theta;
-    return DITHER_OK;
-}
-
-/* gamma_k = 2 / (mu k + theta), theta = 2 max{mu / alpha, (mu + L)(1 + c alpha) / 2}, c = 4 omega / (alpha n)
- * (Horvath et al., 2019, decreasing steps of DIANA). */
-static dither_status choose_schedule(dither_plan *p, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    TRY(dither_parse_schedule(p->options->gamma_schedule, &p->schedule, &p->schedule_power, error));
-    if (p->schedule == DITHER_STICH_SCHEDULE) return choose_stich(p, error);
-    if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
-    const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
-    const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) * (1 + p->back_omega) / 2;
-    if (!(mu > 0)) FAIL(DITHER_USAGE, "--gamma-schedule diana needs a strongly convex problem: set --l2");
-    p->schedule_theta = 2 * (mu / alpha > smooth ? mu / alpha : smooth);
-    p->gamma = 2 / p->schedule_theta;
 out:
     return status;
 }
@@ -316,24 +167,6 @@ out:
     return status;
 }
 
-static dither_status choose_stepper(dither_plan *p, dither_error *error)
-{
-    static const char *const names[] = {"plain", "momentum", "adam"};
-    const dither_options *o = p->options;
-    dither_status status = DITHER_OK;
-    while (strcmp(o->stepper, names[p->stepper])) p->stepper++;
-    const struct {
-        const char *name, *text;
-        int least;
-    } rows[] = {{"momentum", "0.9", DK_STEPPER_MOMENTUM}, {"beta2", "0.999", DK_STEPPER_ADAM}, {"epsilon", "1e-08", DK_STEPPER_ADAM}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (p->stepper < rows[i].least && strcmp(dither_options_get(o, rows[i].name), rows[i].text))
-            FAIL(DITHER_USAGE, "--%s is of --stepper %s, not of %s", rows[i].name,
-                 rows[i].least == DK_STEPPER_ADAM ? "adam" : "momentum and adam", o->stepper);
-out:
-    return status;
-}
-
 static dither_status choose_average(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
@@ -347,6 +180,37 @@ static dither_status choose_average(dither_plan *p, dither_error *error)
     if (value < 1 && !o->iterations_set)
         FAIL(DITHER_USAGE, "--average %s: a fraction of the iterations needs their number, --iterations K", o->average);
     p->average_from = value >= 1 ? (int64_t)value : (int64_t)((1 - value) * (double)o->iterations) + 1;
+out:
+    return status;
+}
+
+/* Is the option what it is when nobody gives it? */
+static int is_initial(const dither_options *o, const dither_option_info *info)
+{
+    return !strcmp(dither_options_get(o, info->name), info->initial);
+}
+
+static const dither_option_info *option_named(const char *name)
+{
+    size_t i = 0;
+    while (strcmp(dither_option_at(i)->name, name)) i++;
+    return dither_option_at(i);
+}
+
+static dither_status choose_stepper(dither_plan *p, dither_error *error)
+{
+    static const char *const names[] = {"plain", "momentum", "adam"};
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    while (strcmp(o->stepper, names[p->stepper])) p->stepper++;
+    const struct {
+        const char *name;
+        int least;
+    } rows[] = {{"momentum", DK_STEPPER_MOMENTUM}, {"beta2", DK_STEPPER_ADAM}, {"epsilon", DK_STEPPER_ADAM}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (p->stepper < rows[i].least && !is_initial(o, option_named(rows[i].name)))
+            FAIL(DITHER_USAGE, "--%s is of --stepper %s, not of %s", rows[i].name,
+                 rows[i].least == DK_STEPPER_ADAM ? "adam" : "momentum and adam", o->stepper);
 out:
     return status;
 }
@@ -367,7 +231,7 @@ static dither_status check_method_options(const dither_method *method, const dit
         const dither_option_info *info = dither_option_at(i);
         char owners[256] = "";
         size_t used = 0;
-        if (!strcmp(dither_options_get(o, info->name), info->initial) || has_word(method->options, info->name)) continue;
+        if (is_initial(o, info) || has_word(method->options, info->name)) continue;
         for (size_t m = 0; m < dither_method_count() && used < sizeof owners; m++)
             if (has_word(dither_method_at(m)->options, info->name))
                 used += (size_t)snprintf(owners + used, sizeof owners - used, "%s%s", used ? ", " : "",
@@ -446,10 +310,9 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
     TRY(choose_stops(&p, error));
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_stepper(&p, error));
-    if (!p.pass) p.pass = p.estimator == DITHER_FULL ? 1 : p.rows / (int64_t)(p.workers * p.batch * p.local_steps);
-    TRY(choose_steps(&p, error));
-    TRY(scale_gamma(&p, error));
-    TRY(choose_schedule(&p, error));
+    const double drawn = (double)p.workers * p.batch * p.local_steps; /* in an iteration */
+    if (!p.pass) p.pass = p.estimator == DITHER_FULL ? 1 : (int64_t)((double)p.rows / drawn);
+    TRY(dither_steps_choose(&p, error));
     TRY(choose_average(&p, error));
     *out = p;
     return DITHER_OK;

@@ -70,7 +70,7 @@ int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
 /* First worker of rank r: floor(n r / R). */
 int dither_plan_rank_worker(const dither_plan *plan, int ranks, int rank);
 
-/* gamma of iteration k */
+/* gamma of iteration k (steps.c) */
 double dither_plan_gamma(const dither_plan *plan, int64_t k);
 
 #endif

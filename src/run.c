@@ -36,16 +36,16 @@ static dither_status check_divergence(training *t, dither_error *error)
     const dither_plan *p = &t->run.plan;
     int64_t bad[2] = {0};
     TRY_DEVICE(&t->run.rank, v->download(v->context, bad, t->run.rank.k.bad, sizeof bad), "state");
-    const double theory = p->gamma / 10;
+    const double smaller = p->gamma / 10;
     if (bad[1])
         FAIL(DITHER_DEVICE, "the message of worker %lld could not be decoded: it is damaged", (long long)(bad[1] - 1));
     if (bad[0])
         FAIL(DITHER_DIVERGED, "diverged: x is not finite at iteration %lld with gamma %g; try --gamma %g or --gamma theory",
-             (long long)(bad[0] - 1), p->gamma, theory);
+             (long long)(bad[0] - 1), p->gamma, smaller);
     if (!(t->point.loss <= 1000 * (t->loss0 > 1 ? t->loss0 : 1)))
         FAIL(DITHER_DIVERGED,
              "diverged: the loss is %g at iteration %lld with gamma %g, after %g at x = 0; try --gamma %g or --gamma theory",
-             t->point.loss, (long long)t->run.iteration, p->gamma, t->loss0, theory);
+             t->point.loss, (long long)t->run.iteration, p->gamma, t->loss0, smaller);
 out:
     return status;
 }
@@ -166,8 +166,8 @@ out:
     return status;
 }
 
-/* Hash of the answer where it is not x, of x, then h, then every h_i in the order of the workers: it passes from rank to rank. x and h are on every
- * rank, and have to be the same there. */
+/* Hash of the answer where it is not x, of x, h, the aggregate's memory, then every h_i in the order of the workers: it
+ * passes from rank to rank. What comes before the h_i is on every rank, and has to be the same there. */
 static dither_status state_hash(training *t, uint64_t *out, dither_error *error)
 {
     dither_status status = DITHER_OK;

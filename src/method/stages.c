@@ -70,9 +70,13 @@ static double power(double b, int64_t t)
 dk_round dither_stage_round(const dither_run *run)
 {
     const dk_rank *k = &run->rank.k;
-    return (dk_round){.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
-                      .alpha = run->plan.alpha, .first = 1 / (1 - power(k->beta1, run->iteration + 1)),
-                      .second = 1 / (1 - power(k->beta2, run->iteration + 1))};
+    dk_round round = {.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
+                      .alpha = run->plan.alpha};
+    if (k->stepper == DK_STEPPER_ADAM) {
+        round.first = 1 / (1 - power(k->beta1, run->iteration + 1));
+        round.second = 1 / (1 - power(k->beta2, run->iteration + 1));
+    }
+    return round;
 }
 
 dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error *error)

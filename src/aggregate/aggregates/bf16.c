@@ -2,7 +2,7 @@
 
 const dither_aggregate_kind dither_aggregate_bf16 = {
     .name = "bf16",
-    .summary = "bfloat16 gradients, summed by MPI, every partial sum rounded: a baseline, not bit-reproducible",
+    .summary = "bfloat16 gradients, summed by the communicator, every partial sum rounded: a baseline, not bit-reproducible",
     .source = "",
     .plain = 16,
     .reduction = DITHER_SUM_BF16,

@@ -2,7 +2,7 @@
 
 const dither_aggregate_kind dither_aggregate_fp32 = {
     .name = "fp32",
-    .summary = "float32 gradients, summed by MPI in an order of its own: a baseline, not bit-reproducible",
+    .summary = "float32 gradients, summed by the communicator in an order of its own: a baseline, not bit-reproducible",
     .source = "",
     .plain = 32,
     .reduction = DITHER_SUM_F32,

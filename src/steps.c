@@ -1,0 +1,188 @@
+#include "steps.h"
+
+#include <math.h>
+#include <string.h>
+#include "estimate.h"
+#include "exact_math.h"
+#include "solve/objective.h"
+
+/* v^-a for v >= 1, with the same bits on every machine */
+static double decay(double v, double a)
+{
+    int exponent;
+    const double half = frexp(v, &exponent); /* v = 2 half 2^(exponent-1), 1 <= 2 half < 2 */
+    return dk_exp(-a * ((exponent - 1) * 0.69314718055994530942 + dk_log1p(2 * half - 1)));
+}
+
+double dither_plan_gamma(const dither_plan *p, int64_t k)
+{
+    switch (p->schedule) {
+    case DITHER_DIANA_SCHEDULE: return 2 / (p->smoothness.mu * (double)k + p->schedule_theta);
+    case DITHER_STICH_SCHEDULE: return 4 / (p->smoothness.mu * (double)k + p->schedule_theta);
+    case DITHER_SQRT_SCHEDULE: return p->gamma / __builtin_sqrt((double)k + 1);
+    case DITHER_POWER_SCHEDULE: return p->gamma * decay((double)k + 1, p->schedule_power);
+    default: return p->gamma;
+    }
+}
+
+/* L of the worst worker: c lambda_max(A_i^T A_i / m_i) n m_i / N + l2 */
+static dither_status worker_smoothness(dither_plan *p, dither_error *error)
+{
+    const double curvature = dither_loss_smoothness(p->problem.loss);
+    dither_status status = DITHER_OK;
+    for (int i = 0; i < p->workers; i++) {
+        const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
+        double norm;
+        TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
+        const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
+        const double L = curvature * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
+        if (L > p->L_worker) p->L_worker = L;
+    }
+out:
+    return status;
+}
+
+/* Where no rank has all rows: L_max, which is a largest of all; and no other, so steps must not need one. */
+static dither_status find_smoothness_of_part(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dither_options *o = p->options;
+    dither_gamma_rule rule;
+    double value;
+    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
+    if (strcmp(o->reference, "none")) FAIL(DITHER_USAGE, "--read own: the optimum needs all rows; add --reference none");
+    if (rule != DITHER_GAMMA_NUMBER && rule != DITHER_GAMMA_OVER_L_MAX)
+        FAIL(DITHER_USAGE, "--read own: --gamma %s needs all rows; give a number, or xC for C/L_max", o->gamma);
+    if (!strcmp(o->gamma_schedule, "diana") || !strcmp(o->gamma_schedule, "stich"))
+        FAIL(DITHER_USAGE, "--read own: --gamma-schedule %s needs constants of all rows", o->gamma_schedule);
+    p->smoothness = (dither_smoothness){
+        .row_max = dither_loss_smoothness(p->problem.loss) * p->problem.data->largest_square + p->problem.l2 +
+                   2 * p->problem.nonconvex,
+        .pooled = INFINITY, .mu = dither_problem_is_convex(&p->problem) ? p->problem.l2 : 0};
+    p->L_worker = INFINITY;
+out:
+    return status;
+}
+
+static dither_facts facts_of(const dither_plan *p)
+{
+    return (dither_facts){
+        .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
+        .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
+        .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .support_l2 = p->support_l2,
+        .local_steps = p->local_steps, .delay = p->delay,
+        .noise = p->noise, .radius = p->problem.prox_a, .horizon = (double)p->stop_iterations};
+}
+
+static dither_status choose_alpha(dither_plan *p, dither_error *error)
+{
+    int theory;
+    const dither_status status = dither_parse_alpha(p->options->alpha, &theory, &p->alpha, error);
+    if (theory) p->alpha = 1 / (1 + p->omega);
+    if (!p->memory) p->alpha = 0;
+    return status;
+}
+
+/* gamma by its rule, before what goes with steppers and a way back */
+static double gamma_by(const dither_plan *p, dither_gamma_rule rule, double value, const dither_facts *facts)
+{
+    const double drawn = p->estimator == DITHER_FULL ? (double)p->rows : (double)p->workers * p->batch;
+    switch (rule) {
+    case DITHER_GAMMA_NUMBER: return strcmp(p->options->step_form, "sum") ? value : value * drawn;
+    case DITHER_GAMMA_OVER_L_MAX: return value / facts->L_max;
+    case DITHER_GAMMA_THEORY: return p->method->theory(facts);
+    default: return (p->method->practical ? p->method->practical : dither_gamma_practical)(facts);
+    }
+}
+
+static dither_status choose_gamma(dither_plan *p, const dither_facts *facts, dither_error *error)
+{
+    const dither_options *o = p->options;
+    dither_status status = DITHER_OK;
+    dither_gamma_rule rule;
+    double value;
+    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
+    p->gamma = gamma_by(p, rule, value, facts);
+    const double theorem = rule == DITHER_GAMMA_THEORY && p->method->epoch ? p->method->epoch(facts) : INFINITY;
+    p->epoch_length = (int64_t)ceil(theorem < 1e12 ? theorem : 2 * facts->m / facts->b);
+    if (o->epoch_length_set) p->epoch_length = o->epoch_length;
+    if (rule == DITHER_GAMMA_THEORY && p->stepper == DK_STEPPER_ADAM)
+        FAIL(DITHER_USAGE, "--stepper adam: no theorem gives a step; give --gamma X, or none for Adam's own, 0.001");
+    if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
+    /* a direction moves x by gamma (1 + B + B^2 + ...) of it in the end */
+    if (rule != DITHER_GAMMA_NUMBER && p->stepper == DK_STEPPER_MOMENTUM) p->gamma *= 1 - o->momentum;
+    /* the second moment of the direction, quantized again, is 1 + omega_back times that of the direction at most */
+    if (rule == DITHER_GAMMA_THEORY || (rule == DITHER_GAMMA_PRACTICAL && p->stepper != DK_STEPPER_ADAM))
+        p->gamma /= 1 + p->back_omega;
+out:
+    return status;
+}
+
+/* --scale-gamma: with variance <= M ||grad f||^2 of a row's gradient, the mean of B of them goes farthest with
+ * gamma = (1/L) B / (M + B): in proportion to B while B is below M, and no farther beyond. */
+static dither_status scale_gamma(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const double B = (double)p->workers * p->batch;
+    dither_estimates found;
+    dither_gamma_rule rule;
+    double value;
+    if (!strcmp(p->options->scale_gamma, "none")) return DITHER_OK;
+    if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
+        FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
+    if (p->problem.data->partial) FAIL(DITHER_USAGE, "--read own: --scale-gamma needs all rows");
+    TRY(dither_parse_gamma(p->options->gamma, &rule, &value, error));
+    TRY(dither_estimate_plan(p, &found, error));
+    const int given = rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX;
+    p->gamma = (given ? p->gamma : 1 / p->smoothness.pooled) * B / (found.M + B);
+out:
+    return status;
+}
+
+/* gamma_k = 4 / (mu (a + k)), a > max(16 kappa, H): Stich, 2019, arXiv:1805.09767, Thm 2.2 */
+static dither_status choose_stich(dither_plan *p, dither_error *error)
+{
+    const double mu = p->smoothness.mu, L = p->smoothness.row_max;
+    if (!(mu > 0))
+        return dither_fail(error, DITHER_USAGE, "--gamma-schedule stich needs a strongly convex problem: set --l2");
+    p->schedule = DITHER_STICH_SCHEDULE;
+    p->schedule_theta = mu + (16 * L > mu * p->local_steps ? 16 * L : mu * p->local_steps);
+    p->gamma = 4 / p->schedule_theta;
+    return DITHER_OK;
+}
+
+/* gamma_k = 2 / (mu k + theta), theta = 2 max{mu / alpha, (mu + L)(1 + c alpha) / 2}, c = 4 omega / (alpha n)
+ * (Horvath et al., 2019, decreasing steps of DIANA). */
+static dither_status choose_schedule(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    TRY(dither_parse_schedule(p->options->gamma_schedule, &p->schedule, &p->schedule_power, error));
+    if (p->schedule == DITHER_STICH_SCHEDULE) return choose_stich(p, error);
+    if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
+    const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
+    const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) * (1 + p->back_omega) / 2;
+    if (!(mu > 0)) FAIL(DITHER_USAGE, "--gamma-schedule diana needs a strongly convex problem: set --l2");
+    p->schedule_theta = 2 * (mu / alpha > smooth ? mu / alpha : smooth);
+    p->gamma = 2 / p->schedule_theta;
+out:
+    return status;
+}
+
+dither_status dither_steps_choose(dither_plan *p, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    if (p->problem.data->partial) {
+        TRY(find_smoothness_of_part(p, error));
+    } else {
+        TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
+        TRY(worker_smoothness(p, error));
+    }
+    const dither_facts facts = facts_of(p);
+    if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
+    TRY(choose_alpha(p, error));
+    TRY(choose_gamma(p, &facts, error));
+    TRY(scale_gamma(p, error));
+    TRY(choose_schedule(p, error));
+out:
+    return status;
+}
