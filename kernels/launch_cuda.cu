@@ -11,6 +11,9 @@
 #include "prox.h"
 #include "variable.h"
 
+/* LAUNCH(kernel, grid, stream, arguments...) */
+#define LAUNCH(kernel, grid, stream, ...) kernel<<<grid, DK_THREADS, 0, stream>>>(__VA_ARGS__)
+
 /* Messages of variable length, of either precision: the passes of variable.h. */
 __global__ void __launch_bounds__(DK_THREADS) model_kernel(const __grid_constant__ dk_rank k)
 {

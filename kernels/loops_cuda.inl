@@ -83,9 +83,9 @@ static unsigned FN(blocks)(int64_t count, int64_t each) { return (unsigned)((cou
 
 static cudaError_t FN(gradient)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
 {
-    if (stages & DK_GRADIENT_SAMPLED) FN(slopes_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r);
-    FN(dense_kernel)<<<dim3(FN(blocks)(k->d, DK_TILE), k->count), DK_THREADS, 0, s>>>(*k);
-    if (stages & DK_GRADIENT_SAMPLED) FN(drawn_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k);
+    if (stages & DK_GRADIENT_SAMPLED) LAUNCH(FN(slopes_kernel), k->count, s, *k, *r);
+    LAUNCH(FN(dense_kernel), dim3(FN(blocks)(k->d, DK_TILE), k->count), s, *k);
+    if (stages & DK_GRADIENT_SAMPLED) LAUNCH(FN(drawn_kernel), k->count, s, *k);
     return cudaGetLastError();
 }
 
@@ -93,15 +93,15 @@ static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *
 {
     const dim3 tiles((unsigned)k->layout.tiles, k->count);
     if (k->layout.scale_words > 0 && k->layout.tiles_per_block > 1) {
-        FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, 0);
-        FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k, 0);
+        LAUNCH(FN(statistic_kernel), tiles, s, *k, 0);
+        LAUNCH(FN(scale_kernel), dim3((unsigned)k->layout.blocks, k->count), s, *k, 0);
     }
-    FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r, 0);
+    LAUNCH(FN(encode_kernel), tiles, s, *k, *r, 0);
     if (k->layout.variable) {
-        model_kernel<<<k->count, DK_THREADS, 0, s>>>(*k);
-        write_kernel<<<tiles, DK_THREADS, 0, s>>>(*k);
-        table_kernel<<<k->count, DK_THREADS, 0, s>>>(*k);
-        place_kernel<<<tiles, DK_THREADS, 0, s>>>(*k);
+        LAUNCH(model_kernel, k->count, s, *k);
+        LAUNCH(write_kernel, tiles, s, *k);
+        LAUNCH(table_kernel, k->count, s, *k);
+        LAUNCH(place_kernel, tiles, s, *k);
     }
     return cudaGetLastError();
 }
@@ -131,17 +131,17 @@ static cudaError_t FN(work_shared)(cudaStream_t s, const dk_rank *k, const dk_ro
     const dim3 tiles((unsigned)k->layout.tiles, k->count);
     if (stages & DK_SCALES) {
         if (k->layout.tiles_per_block == 1) {
-            FN(scale_tile_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+            LAUNCH(FN(scale_tile_kernel), tiles, s, *k);
         } else {
-            FN(statistic_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, 0);
-            FN(scale_kernel)<<<dim3((unsigned)k->layout.blocks, k->count), DK_THREADS, 0, s>>>(*k, 0);
+            LAUNCH(FN(statistic_kernel), tiles, s, *k, 0);
+            LAUNCH(FN(scale_kernel), dim3((unsigned)k->layout.blocks, k->count), s, *k, 0);
         }
-        FN(share_kernel)<<<FN(blocks)(k->layout.blocks, DK_TILE), DK_THREADS, 0, s>>>(*k);
+        LAUNCH(FN(share_kernel), FN(blocks)(k->layout.blocks, DK_TILE), s, *k);
     }
     if (stages & DK_ENCODE) {
-        FN(encode_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r, 0);
-        FN(sum_kernel)<<<tiles.x, DK_THREADS, 0, s>>>(*k);
-        FN(lanes_kernel)<<<FN(blocks)(k->lanes.words, DK_TILE), DK_THREADS, 0, s>>>(*k);
+        LAUNCH(FN(encode_kernel), tiles, s, *k, *r, 0);
+        LAUNCH(FN(sum_kernel), tiles.x, s, *k);
+        LAUNCH(FN(lanes_kernel), FN(blocks)(k->lanes.words, DK_TILE), s, *k);
     }
     return cudaGetLastError();
 }
@@ -154,7 +154,7 @@ static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r,
     if (k->plain) {
         const cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
         if (e != cudaSuccess) return e;
-        if (stages & DK_ENCODE) FN(plain_kernel)<<<(unsigned)k->layout.tiles, DK_THREADS, 0, s>>>(*k);
+        if (stages & DK_ENCODE) LAUNCH(FN(plain_kernel), (unsigned)k->layout.tiles, s, *k);
         return cudaGetLastError();
     }
     if (k->shared) {
@@ -162,7 +162,7 @@ static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r,
         return e == cudaSuccess ? FN(work_shared)(s, k, r, stages) : e;
     }
     if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1 && !k->layout.variable) {
-        FN(small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
+        LAUNCH(FN(small_kernel), k->count, s, *k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
         return cudaGetLastError();
     }
     cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
@@ -172,8 +172,8 @@ static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r,
 
 static cudaError_t FN(refresh)(cudaStream_t s, const dk_rank *k, REAL *table, REAL *out, int keep_table)
 {
-    if (!keep_table) FN(table_kernel)<<<FN(blocks)(k->rows, FN(ROWS)), DK_THREADS, 0, s>>>(*k, table);
-    FN(columns_kernel)<<<dim3(FN(blocks)(k->features, FN(COLUMNS)), k->count), DK_THREADS, 0, s>>>(*k, table, out);
+    if (!keep_table) LAUNCH(FN(table_kernel), FN(blocks)(k->rows, FN(ROWS)), s, *k, table);
+    LAUNCH(FN(columns_kernel), dim3(FN(blocks)(k->features, FN(COLUMNS)), k->count), s, *k, table, out);
     return cudaGetLastError();
 }
 
@@ -183,16 +183,16 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
     if (dk_codec_is_gather(k->codec.kind)) {
         const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
         if (e != cudaSuccess) return e;
-        FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
+        LAUNCH(FN(gather_kernel), 1, s, *k, *r);
     }
     if (k->layout.variable) {
-        open_kernel<<<k->workers, DK_THREADS, 0, s>>>(*k);
-        expand_kernel<<<dim3((unsigned)k->layout.tiles, k->workers), DK_THREADS, 0, s>>>(*k);
+        LAUNCH(open_kernel, k->workers, s, *k);
+        LAUNCH(expand_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k);
     }
-    FN(step_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *r);
+    LAUNCH(FN(step_kernel), tiles, s, *k, *r);
     if (k->prox == DK_PROX_BALL) {
-        FN(norm_kernel)<<<1, DK_THREADS, 0, s>>>(*k);
-        FN(project_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k);
+        LAUNCH(FN(norm_kernel), 1, s, *k);
+        LAUNCH(FN(project_kernel), tiles, s, *k);
     }
     return cudaGetLastError();
 }
@@ -213,21 +213,21 @@ static cudaError_t FN(requantize)(cudaStream_t s, const dk_rank *k, const dk_ran
     if (dk_codec_is_gather(k->codec.kind)) {
         const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
         if (e != cudaSuccess) return e;
-        FN(gather_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
+        LAUNCH(FN(gather_kernel), 1, s, *k, *r);
     }
-    FN(direction_kernel)<<<count, DK_THREADS, 0, s>>>(*k, *r, begin, (REAL *)back->gradient);
+    LAUNCH(FN(direction_kernel), count, s, *k, *r, begin, (REAL *)back->gradient);
     if (y->scale_words > 0 && per > 1) {
-        FN(statistic_kernel)<<<count, DK_THREADS, 0, s>>>(*back, begin);
-        FN(scale_kernel)<<<(unsigned)((end + per - 1) / per - begin / per), DK_THREADS, 0, s>>>(*back, begin / per);
+        LAUNCH(FN(statistic_kernel), count, s, *back, begin);
+        LAUNCH(FN(scale_kernel), (unsigned)((end + per - 1) / per - begin / per), s, *back, begin / per);
     }
-    FN(encode_kernel)<<<count, DK_THREADS, 0, s>>>(*back, still, begin);
+    LAUNCH(FN(encode_kernel), count, s, *back, still, begin);
     return cudaGetLastError();
 }
 
 static cudaError_t FN(evaluate)(cudaStream_t s, const dk_rank *k)
 {
     const int64_t most = (k->rows + k->count - 1) / k->count + 1; /* rows of the largest shard */
-    FN(evaluate_kernel)<<<dim3(FN(blocks)(most, DK_EVAL_ROWS), k->count), DK_THREADS, 0, s>>>(*k);
+    LAUNCH(FN(evaluate_kernel), dim3(FN(blocks)(most, DK_EVAL_ROWS), k->count), s, *k);
     return cudaGetLastError();
 }
 
@@ -239,7 +239,7 @@ __global__ void __launch_bounds__(DK_THREADS) FN(blend_kernel)(REAL *to, const R
 
 static cudaError_t FN(blend_all)(cudaStream_t s, REAL *to, const REAL *from, int64_t count, double weight)
 {
-    if (count > 0) FN(blend_kernel)<<<FN(blocks)(count, DK_TILE), DK_THREADS, 0, s>>>(to, from, weight, count);
+    if (count > 0) LAUNCH(FN(blend_kernel), FN(blocks)(count, DK_TILE), s, to, from, weight, count);
     return cudaGetLastError();
 }
 
@@ -265,17 +265,17 @@ static cudaError_t FN(local)(cudaStream_t s, const dk_rank *k, const dk_local *l
     const dim3 tiles(FN(blocks)(k->d, DK_TILE), k->count);
     cudaError_t e = cudaSuccess;
     if (k->d <= FN(SMALL_D)) {
-        FN(local_small_kernel)<<<k->count, DK_THREADS, 0, s>>>(*k, *l);
+        LAUNCH(FN(local_small_kernel), k->count, s, *k, *l);
         return cudaGetLastError();
     }
-    if (l->begin) FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_BEGIN), 0);
+    if (l->begin) LAUNCH(FN(local_kernel), tiles, s, *k, *l, FN(LOCAL_BEGIN), 0);
     for (int64_t i = l->iteration; i < l->iteration + l->steps && e == cudaSuccess; i++) {
         dk_round r;
         r.iteration = i, r.gamma = l->gamma, r.alpha = 0;
         if (l->sampled) e = FN(gradient)(s, k, &r, DK_GRADIENT_SAMPLED);
-        FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_MOVE), i);
+        LAUNCH(FN(local_kernel), tiles, s, *k, *l, FN(LOCAL_MOVE), i);
     }
-    if (l->end) FN(local_kernel)<<<tiles, DK_THREADS, 0, s>>>(*k, *l, FN(LOCAL_END), 0);
+    if (l->end) LAUNCH(FN(local_kernel), tiles, s, *k, *l, FN(LOCAL_END), 0);
     return e == cudaSuccess ? cudaGetLastError() : e;
 }
 
@@ -291,7 +291,7 @@ __global__ void __launch_bounds__(DK_THREADS) FN(race_emulate_kernel)(const __gr
 
 static cudaError_t FN(race)(cudaStream_t s, const dk_rank *k, const dk_race *r)
 {
-    if (r->ring) FN(race_emulate_kernel)<<<1, DK_THREADS, 0, s>>>(*k, *r);
-    else FN(race_kernel)<<<k->workers, DK_THREADS, 0, s>>>(*k, *r);
+    if (r->ring) LAUNCH(FN(race_emulate_kernel), 1, s, *k, *r);
+    else LAUNCH(FN(race_kernel), k->workers, s, *k, *r);
     return cudaGetLastError();
 }
