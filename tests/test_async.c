@@ -91,13 +91,6 @@ static void test_turns(void **state)
 /* ---- the theorem, for workers with the same rows: with gamma = min(1/(10 L tau), sqrt(F0 / (L sigma^2 T))) the mean of
  *      ||grad f(x_t)||^2 is at most 5 (10 L tau F0 / T + 2 sqrt(L F0 sigma^2 / T)) ---- */
 
-static int collect(void *user, const dither_point *point)
-{
-    double *sum = user;
-    sum[0] += point->grad_norm * point->grad_norm, sum[1] += 1;
-    return 0;
-}
-
 static void test_bound(void **state)
 {
     enum { T = 400, SEEDS = 30 };
@@ -110,15 +103,15 @@ static void test_bound(void **state)
         moments m = {0};
         double bound = INFINITY;
         for (int seed = 0; seed < SEEDS; seed++) {
-            double sum[2] = {0};
+            moments trace = {0};
             /* the delays do not depend on the step, so tau is known beforehand */
             dither_result *r = train(data, options_of("method=async-sgd loss=least-squares l2=0 gamma=0.001 iterations=%d reference=none seed=%d %s", T - 1, seed, more[i]), NULL, NULL);
             const double tau = (double)r->delay_max, gamma = fmin(1 / (10 * L * tau), sqrt(F0 / (L * sigma2 * T)));
             dither_result_free(r);
             bound = fmin(bound, 5 * (10 * L * tau * F0 / T + 2 * sqrt(L * F0 * sigma2 / T)));
-            r = train(data, options_of("method=async-sgd loss=least-squares l2=0 gamma=%.17g iterations=%d trace-every=1 reference=none seed=%d %s", gamma, T - 1, seed, more[i]), collect, sum);
-            assert_true(sum[1] == T && r->delay_max == (int64_t)tau);
-            moments_add(&m, sum[0] / T);
+            r = train(data, options_of("method=async-sgd loss=least-squares l2=0 gamma=%.17g iterations=%d trace-every=1 reference=none seed=%d %s", gamma, T - 1, seed, more[i]), collect_squared_gradient, &trace);
+            assert_true(trace.n == T && r->delay_max == (int64_t)tau);
+            moments_add(&m, trace.mean);
             dither_result_free(r);
         }
         if (!(m.mean + 5 * moments_error(&m) <= bound && m.mean > bound / 1000)) fail_msg("%s: %g, bound %g", more[i], m.mean, bound);
@@ -191,23 +184,13 @@ static void test_real(void **state)
     dither_data_free(all), dither_data_free(data);
 }
 
-static void check_refused(const dither_data *data, const char *options, const char *says)
-{
-    dither_options *o = options_of("iterations=1 reference=none %s", options);
-    dither_result *r;
-    dither_error error;
-    assert_int_equal(dither_train(data, o, NULL, NULL, &r, &error), DITHER_USAGE);
-    if (!strstr(error.message, says)) fail_msg("%s: %s", options, error.message);
-    dither_options_free(o);
-}
-
 static void test_refused(void **state)
 {
     dither_data *data = synthetic(40, 3, 1, 1, 1);
     (void)state;
-    check_refused(data, "method=async-sgd aggregate=allreduce codec=dither", "allgather");
-    check_refused(data, "method=async-sgd asynchrony=real average=uniform", "--average");
-    check_refused(data, "method=gd speeds=1,2", "--speeds is of --method async-sgd");
+    check_fails(data, options_of("iterations=1 reference=none method=async-sgd aggregate=allreduce codec=dither"), DITHER_USAGE, "allgather");
+    check_fails(data, options_of("iterations=1 reference=none method=async-sgd asynchrony=real average=uniform"), DITHER_USAGE, "--average");
+    check_fails(data, options_of("iterations=1 reference=none method=gd speeds=1,2"), DITHER_USAGE, "--speeds is of --method async-sgd");
     static const char *const bad[] = {"fast", "1,", "0", "-1,2", "spread:", "spread:0", "nan"};
     dither_options *o = options_of(" ");
     dither_error error;

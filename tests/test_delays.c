@@ -103,13 +103,6 @@ static void test_edge(void **state)
 /* ---- the theorem: the mean of ||grad f(x_t)||^2 over t < T is at most 5 (10 L tau F0 / T + 2 sqrt(L F0 sigma^2 / T))
  *      with gamma = min(1/(10 L tau), sqrt(F0 / (L sigma^2 T))); here M = 0 ---- */
 
-static int collect(void *user, const dither_point *point)
-{
-    double *sum = user;
-    sum[0] += point->grad_norm * point->grad_norm, sum[1] += 1;
-    return 0;
-}
-
 static void test_bound(void **state)
 {
     enum { T = 200, P = 2 };
@@ -124,11 +117,11 @@ static void test_bound(void **state)
             const double bound = 5 * (10 * L * tau * F0 / T + 2 * sqrt(L * F0 * sigma2 / T));
             moments m = {0};
             for (int seed = 0; seed < 40; seed++) {
-                double sum[2] = {0};
+                moments trace = {0};
                 dither_result *r = train(data, options_of("method=delayed-sgd loss=least-squares l2=0 workers=%d delay=%s:%d gamma=%.17g iterations=%d trace-every=1 reference=none seed=%d",
-                                                          P, rules[rule], tau, gamma, T - 1, seed), collect, sum);
-                assert_true(sum[1] == T);
-                moments_add(&m, sum[0] / T);
+                                                          P, rules[rule], tau, gamma, T - 1, seed), collect_squared_gradient, &trace);
+                assert_true(trace.n == T);
+                moments_add(&m, trace.mean);
                 dither_result_free(r);
             }
             /* what a step of gamma cannot beat: the decay of F0, and the noise */

@@ -172,13 +172,8 @@ static void test_scaling(void **state)
 static void test_scaling_refused(void **state)
 {
     dither_data *data = synthetic(ROWS, D, 0.8, 1, 6);
-    dither_options *options = options_of("scale-gamma=mean");
-    dither_result *result;
-    dither_error error;
     (void)state;
-    assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), DITHER_USAGE);
-    assert_non_null(strstr(error.message, "--estimator sgd"));
-    dither_options_free(options);
+    check_fails(data, options_of("scale-gamma=mean"), DITHER_USAGE, "--estimator sgd");
     dither_data_free(data);
 }
 

@@ -133,31 +133,21 @@ static void test_racing(void **state)
     dither_data_free(all), dither_data_free(data);
 }
 
-static void check_refused(const dither_data *data, const char *options, const char *says)
-{
-    dither_options *o = options_of("method=hogwild iterations=1 reference=none %s", options);
-    dither_result *r;
-    dither_error error;
-    assert_int_equal(dither_train(data, o, NULL, NULL, &r, &error), DITHER_USAGE);
-    if (!strstr(error.message, says)) fail_msg("%s: %s", options, error.message);
-    dither_options_free(o);
-}
-
 static void test_refused(void **state)
 {
     dither_data *data = synthetic(40, 3, 1, 1, 1);
     (void)state;
-    check_refused(data, "codec=dither", "--codec");
-    check_refused(data, "estimator=saga", "--estimator");
-    check_refused(data, "batch=2", "--batch");
-    check_refused(data, "prox=l1:1", "--prox");
-    check_refused(data, "gamma-schedule=sqrt", "--gamma-schedule");
-    check_refused(data, "average=uniform", "--average");
-    check_refused(data, "stepper=adam", "--stepper");
-    check_refused(data, "nonconvex=0.1", "--nonconvex");
-    check_refused(data, "loss=softmax", "--loss");
-    check_refused(data, "delay=uniform:3", "--delay");
-    check_refused(data, "asynchrony=emulated plain-stores=1", "--plain-stores");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none codec=dither"), DITHER_USAGE, "--codec");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none estimator=saga"), DITHER_USAGE, "--estimator");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none batch=2"), DITHER_USAGE, "--batch");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none prox=l1:1"), DITHER_USAGE, "--prox");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none gamma-schedule=sqrt"), DITHER_USAGE, "--gamma-schedule");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none average=uniform"), DITHER_USAGE, "--average");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none stepper=adam"), DITHER_USAGE, "--stepper");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none nonconvex=0.1"), DITHER_USAGE, "--nonconvex");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none loss=softmax"), DITHER_USAGE, "--loss");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none delay=uniform:3"), DITHER_USAGE, "--delay");
+    check_fails(data, options_of("method=hogwild iterations=1 reference=none asynchrony=emulated plain-stores=1"), DITHER_USAGE, "--plain-stores");
     dither_data_free(data);
 }
 

@@ -273,23 +273,13 @@ static void test_steps(void **state)
     dither_data_free(all), dither_data_free(data);
 }
 
-static void check_refused(const dither_data *data, const char *options, const char *says)
-{
-    dither_options *o = options_of("iterations=1 reference=none %s", options);
-    dither_result *r;
-    dither_error error;
-    assert_int_equal(dither_train(data, o, NULL, NULL, &r, &error), DITHER_USAGE);
-    if (!strstr(error.message, says)) fail_msg("%s: %s", options, error.message);
-    dither_options_free(o);
-}
-
 static void test_refused(void **state)
 {
     dither_data *data = synthetic(40, 3, 1, 1, 1);
     (void)state;
-    check_refused(data, "method=local-sgd estimator=saga", "sgd or full");
-    check_refused(data, "method=local-sgd prox=l1:1", "--prox");
-    check_refused(data, "method=sgd local-steps=3", "--local-steps is of --method local-sgd, not of sgd");
+    check_fails(data, options_of("iterations=1 reference=none method=local-sgd estimator=saga"), DITHER_USAGE, "sgd or full");
+    check_fails(data, options_of("iterations=1 reference=none method=local-sgd prox=l1:1"), DITHER_USAGE, "--prox");
+    check_fails(data, options_of("iterations=1 reference=none method=sgd local-steps=3"), DITHER_USAGE, "--local-steps is of --method local-sgd, not of sgd");
     dither_options *o = options_of(" ");
     dither_error error;
     for (size_t i = 0; i < 5; i++) {

@@ -177,15 +177,6 @@ static void test_stationary(void **state)
         }
 }
 
-static void expect_refused(const dither_data *data, dither_options *options, const char *words)
-{
-    dither_result *result = NULL;
-    dither_error error;
-    assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), DITHER_USAGE);
-    if (!strstr(error.message, words)) fail_msg("'%s' without '%s'", error.message, words);
-    dither_options_free(options);
-}
-
 static void test_stops(void **state)
 {
     dither_data *data = synthetic(60, 5, 0.8, 1, 21);
@@ -193,8 +184,8 @@ static void test_stops(void **state)
     dither_optimum *optimum = NULL;
     dither_error error;
     (void)state;
-    expect_refused(data, options_of("nonconvex=0.1 target-gap=1e-3"), "--target-grad");
-    expect_refused(data, options_of("loss=sigmoid target-gap=1e-3 reference=none"), "not convex");
+    check_fails(data, options_of("nonconvex=0.1 target-gap=1e-3"), DITHER_USAGE, "--target-grad");
+    check_fails(data, options_of("loss=sigmoid target-gap=1e-3 reference=none"), DITHER_USAGE, "not convex");
     assert_int_equal(dither_optimum_find(data, options, &optimum, &error), DITHER_USAGE);
     assert_non_null(strstr(error.message, "not convex"));
     dither_result *r = train(data, options, NULL, NULL); /* no stop given */

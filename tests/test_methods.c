@@ -366,14 +366,8 @@ static void test_refusals(void **state)
                  {"codec=ternary clip=2", "--clip 0"}, {"method=terngrad codec=dither clip=2", "ternary"}};
     dither_data *data = synthetic(40, 5, 1, 0, 2);
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        dither_options *options = options_of("loss=least-squares workers=4 %s", cases[i].options);
-        dither_result *result;
-        dither_error error = {DITHER_OK, ""};
-        assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), DITHER_USAGE);
-        if (!strstr(error.message, cases[i].words)) fail_msg("'%s': %s", cases[i].options, error.message);
-        dither_options_free(options);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_fails(data, options_of("loss=least-squares workers=4 %s", cases[i].options), DITHER_USAGE, cases[i].words);
     dither_data_free(data);
 }
 

@@ -257,6 +257,24 @@ static inline dither_result *train(const dither_data *data, dither_options *opti
     return result;
 }
 
+/* Training ends with `status` and a message that says `words`; frees the options. */
+static inline void check_fails(const dither_data *data, dither_options *options, dither_status status, const char *words)
+{
+    dither_result *result = NULL;
+    dither_error error = {DITHER_OK, ""};
+    assert_int_equal(dither_train(data, options, NULL, NULL, &result, &error), status);
+    if (!strstr(error.message, words)) fail_msg("'%s' without '%s'", error.message, words);
+    assert_null(result);
+    dither_options_free(options);
+}
+
+/* An observer of the mean of ||grad f(x)||^2 over the trace: `user` is a moments. */
+static inline int collect_squared_gradient(void *user, const dither_point *point)
+{
+    moments_add(user, point->grad_norm * point->grad_norm);
+    return 0;
+}
+
 /* ---- data ---- */
 
 /* features: 0 for the largest index in the file */

@@ -9,10 +9,6 @@
 /* What the plan's aggregate asks of the network with n ranks of one worker each. n may be more than a plan can have. */
 dither_exchange dither_exchange_of(const dither_plan *plan, double workers);
 
-/* Rank 0 of `ranks`, of which the others do nothing: what is gathered is this rank's part again and again, and a sum is
- * its own summand. For measuring what a rank of many computes. */
-dither_status dither_comm_null(int ranks, dither_comm **out, dither_error *error);
-
 /* dither_bench_collective for those who look at the plan too. */
 typedef dither_status (*dither_collective_planned)(void *user, const dither_collective_speed *row, const dither_plan *plan);
 dither_status dither_bench_collective_planned(dither_comm *comm, const dither_bench *bench, const char *aggregates,

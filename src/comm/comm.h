@@ -44,6 +44,11 @@ struct dither_comm {
 
 /* One rank that hosts all workers: everything is where it has to be. */
 dither_status dither_comm_local(dither_comm **out, dither_error *error);
+
+/* Rank 0 of `ranks`, of which the others do nothing: what is gathered is this rank's part again and again, and a sum is
+ * its own summand. For measuring what a rank of many computes. */
+dither_status dither_comm_null(int ranks, dither_comm **out, dither_error *error);
+
 /* The ranks that mpirun or srun started; a launcher that counted `launched` of them must have meant the same MPI. */
 dither_status dither_comm_mpi(int launched, dither_comm **out, dither_error *error);
 

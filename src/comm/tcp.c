@@ -29,8 +29,9 @@ typedef struct hello {
 typedef struct star {
     int *peer;      /* of rank 0: ranks sockets, [0] unused; of another: one, to rank 0; -1 for none */
     int peers;
-    void *scratch;  /* of rank 0, for reductions */
+    void *scratch;  /* of rank 0, for reductions and what it passes on */
     size_t scratch_bytes;
+    size_t *relayed; /* of rank 0, ranks x ranks: bytes from a rank to a rank */
 } star;
 
 static double seconds_now(void)
@@ -194,8 +195,8 @@ static dither_status relay(dither_comm *comm, const char *send, const size_t *se
     dither_status status = DITHER_OK;
     star *s = comm->context;
     const int R = comm->ranks;
-    size_t *bytes = NULL, total = 0, at = 0;
-    TRY_ALLOC(bytes, (size_t)R * (size_t)R);
+    size_t *const bytes = s->relayed;
+    size_t total = 0, at = 0;
     memcpy(bytes, send_bytes, (size_t)R * sizeof *bytes);
     for (int r = 1; r < R; r++) {
         TRY(receive_from(comm, r, bytes + r * R, (size_t)R * sizeof *bytes, error));
@@ -215,7 +216,6 @@ static dither_status relay(dither_comm *comm, const char *send, const size_t *se
         }
     for (int to = 1; to < R; to++) TRY(forward(comm, to, bytes, send + send_at[to], s->scratch, error));
 out:
-    free(bytes);
     return status;
 }
 
@@ -272,7 +272,7 @@ static void close_star(dither_comm *comm, dither_status unknown)
     if (unknown != DITHER_OK && s->peer) close_after_failure(s, unknown);
     for (int i = 0; s->peer && i < s->peers; i++)
         if (s->peer[i] >= 0) close(s->peer[i]);
-    free(s->peer), free(s->scratch), free(s);
+    free(s->peer), free(s->scratch), free(s->relayed), free(s);
 }
 
 /* ---- finding each other ---- */
@@ -426,6 +426,7 @@ dither_status dither_comm_tcp(const dither_tcp_place *place, dither_comm **out, 
     s->peers = place->rank == 0 ? place->ranks : 1;
     TRY_ALLOC(s->peer, s->peers);
     for (int i = 0; i < s->peers; i++) s->peer[i] = -1;
+    if (place->rank == 0) TRY_ALLOC(s->relayed, (size_t)place->ranks * (size_t)place->ranks);
     TRY_ALLOC(comm->words, place->ranks);
     TRY(place->rank == 0 ? wait_for_ranks(place, s, error) : call_rank_0(place, s, error));
     TRY(find_neighbours(comm, error));
