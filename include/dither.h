@@ -154,6 +154,8 @@ typedef struct dither_result {
     char aggregate_why[192]; /* auto: the aggregates that were compared, each with its link_bytes; otherwise "" */
     const char *downlink;    /* the direction's way back to the ranks: "exact", "dither", or "" where there is none */
     double downlink_omega;   /* variance bound of that; 0 when it is exact */
+    const char *graphs;      /* of a GPU's launches (--graphs): "used", or why there are none; static storage */
+    int64_t graph_replays, graph_iterations; /* how often one was queued, and iterations in all of those */
     int64_t rows, features, workers, ranks, iterations;
     int64_t rank_nonzeros;   /* entries of the data that the rank with the most of them has read */
     double sent_bytes, received_bytes; /* of messages, of the busiest rank: handed over for others, got from them */

@@ -24,7 +24,7 @@ typedef struct dk_cpu_kernels {
     int (*step)(void *, const dk_rank *, const dk_round *);
     int (*evaluate)(void *, const dk_rank *);
     int (*requantize)(void *, const dk_rank *, const dk_rank *, const dk_round *, int64_t, int64_t);
-    int (*blend)(void *, const dk_rank *, void *, const void *, int64_t, double);
+    int (*blend)(void *, const dk_rank *, void *, const void *, int64_t, double, const dk_round *);
     int (*local)(void *, const dk_rank *, const dk_local *);
     int (*race)(void *, const dk_rank *, const dk_race *);
 } dk_cpu_kernels;

@@ -188,6 +188,10 @@ typedef struct dk_round {
     int64_t iteration;
     double gamma, alpha;
     double first, second; /* Adam: 1/(1 - beta1^t), 1/(1 - beta2^t) in step t */
+    double share;         /* of this iterate in the average, where one is kept */
+    /* Not NULL: the device's memory of the iteration's numbers, which its kernels take when they run, in place of all
+     * those above but alpha: recorded work can so be done again in other iterations. Not on a CPU. */
+    const struct dk_round *at;
 } dk_round;
 
 /* Local steps: what every worker does between two messages (local.inl). */
@@ -252,8 +256,9 @@ typedef struct dk_device {
      * memory is not changed. Both layouts have the same tiles; a block of several tiles is in the range or not. */
     int (*requantize)(void *context, const dk_rank *rank, const dk_rank *back, const dk_round *round, int64_t begin,
                       int64_t end);
-    /* to += weight (from - to) for `count` reals; exactly `from` with weight 1 */
-    int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight);
+    /* to += weight (from - to) for `count` reals; exactly `from` with weight 1. `at` not NULL: with its share for weight */
+    int (*blend)(void *context, const dk_rank *rank, void *to, const void *from, int64_t count, double weight,
+                 const dk_round *at);
     /* steps of every worker on an iterate of its own */
     int (*local)(void *context, const dk_rank *rank, const dk_local *local);
     /* updates of x, racing or emulated; on a GPU `workers` blocks race, on a CPU it is for the caller to have threads */
@@ -267,9 +272,19 @@ typedef struct dk_device {
     /* NULL where work is done when a function returns: */
     void *(*stream)(void *context); /* the queue, for others that add to it */
     int (*idle)(void *context);     /* 0: nothing is queued any more; DK_BUSY; or a code */
+    int (*passed)(void *context, int slot); /* the same of what came before mark number `slot` */
+    /* Graphs. From `record` to `recorded` (on the same thread) work is not queued but kept as graph number `slot`; no
+     * function that waits may be called. `replay` copies `count` rounds to `to`, the device's, and queues all of the graph;
+     * whose work takes the numbers from there (dk_round.at). `forget` frees all graphs, and ends a recording that is under
+     * way; what is queued is still done. A communicator whose work was recorded must live until then. */
+    int (*record)(void *context);
+    int (*recorded)(void *context, int slot);
+    int (*replay)(void *context, int slot, dk_round *to, const dk_round *rounds, int count);
+    void (*forget)(void *context);
 } dk_device;
 
 enum { DK_BUSY = -1 };
+enum { DK_GRAPHS = 4, DK_GRAPH_ROUNDS = 32 }; /* graphs of a device; most rounds of a replay */
 
 /* threads > 0: that many; 0: one a core, < 0: one a core but -threads at most, where the work is large enough */
 int dk_device_open_cpu(dk_device *out, int threads);

@@ -140,9 +140,10 @@ static int requantize(void *context, const dk_rank *k, const dk_rank *back, cons
     return 0;
 }
 
-static int blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
+static int blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight, const dk_round *at)
 {
     const dk_cpu *cpu = context;
+    (void)at; /* a GPU's */
     k->single ? blend_all_f32(cpu, to, from, count, weight) : blend_all_f64(cpu, to, from, count, weight);
     return 0;
 }

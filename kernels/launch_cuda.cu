@@ -14,6 +14,24 @@
 /* LAUNCH(kernel, grid, stream, arguments...) */
 #define LAUNCH(kernel, grid, stream, ...) kernel<<<grid, DK_THREADS, 0, stream>>>(__VA_ARGS__)
 
+/* The numbers of the iteration that a kernel is of: its argument's, or the device's memory's. */
+static __device__ __forceinline__ dk_round round_now(const dk_round *given)
+{
+    dk_round r = *given;
+    if (given->at) r = *given->at, r.alpha = given->alpha;
+    return r;
+}
+
+/* Rounds as an argument: it is copied when the kernel is queued, so nothing has to be kept until it runs. */
+typedef struct dk_rounds {
+    dk_round of[DK_GRAPH_ROUNDS];
+} dk_rounds;
+
+__global__ void __launch_bounds__(DK_THREADS) rounds_kernel(const __grid_constant__ dk_rounds rounds, dk_round *to, int count)
+{
+    for (int i = (int)threadIdx.x; i < count; i += DK_THREADS) to[i] = rounds.of[i];
+}
+
 /* Messages of variable length, of either precision: the passes of variable.h. */
 __global__ void __launch_bounds__(DK_THREADS) model_kernel(const __grid_constant__ dk_rank k)
 {
@@ -64,6 +82,8 @@ typedef struct dk_cuda {
     int ordinal;
     cudaStream_t stream;
     cudaEvent_t marks[DK_MARKS]; /* made when they are first used */
+    cudaGraphExec_t graphs[DK_GRAPHS];
+    int recording;
 } dk_cuda;
 
 /* A named range on the host's time line of NVIDIA's profilers; costs nothing without one. */
@@ -147,11 +167,12 @@ static int cuda_evaluate(void *context, const dk_rank *k)
     return (int)(k->single ? evaluate_f32(s, k) : evaluate_f64(s, k));
 }
 
-static int cuda_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
+static int cuda_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight,
+                      const dk_round *at)
 {
     const cudaStream_t s = stream_of(context);
-    return (int)(k->single ? blend_all_f32(s, (float *)to, (const float *)from, count, weight)
-                           : blend_all_f64(s, (double *)to, (const double *)from, count, weight));
+    return (int)(k->single ? blend_all_f32(s, (float *)to, (const float *)from, count, weight, at)
+                           : blend_all_f64(s, (double *)to, (const double *)from, count, weight, at));
 }
 
 static int cuda_race(void *context, const dk_rank *k, const dk_race *r)
@@ -204,9 +225,61 @@ static int cuda_idle(void *context)
     return e == cudaErrorNotReady ? DK_BUSY : (int)e;
 }
 
+static int cuda_passed(void *context, int slot)
+{
+    const cudaError_t e = cudaEventQuery(((dk_cuda *)context)->marks[slot]);
+    return e == cudaErrorNotReady ? DK_BUSY : (int)e;
+}
+
+/* Thread-local: other threads, each with a GPU of its own, and NCCL's go on with what is forbidden to this one
+ * meanwhile; a recording has to end on the thread where it began. */
+static int cuda_record(void *context)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    const cudaError_t e = cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal);
+    cuda->recording = e == cudaSuccess;
+    return (int)e;
+}
+
+static int cuda_recorded(void *context, int slot)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    cudaGraph_t graph = NULL;
+    cuda->recording = 0;
+    cudaError_t e = cudaStreamEndCapture(cuda->stream, &graph);
+    if (e == cudaSuccess) e = cudaGraphInstantiateWithFlags(&cuda->graphs[slot], graph, 0);
+    if (graph) cudaGraphDestroy(graph);
+    return (int)e;
+}
+
+static int cuda_replay(void *context, int slot, dk_round *to, const dk_round *rounds, int count)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    const dk_range range("graph");
+    dk_rounds values = {};
+    for (int i = 0; i < count; i++) values.of[i] = rounds[i];
+    LAUNCH(rounds_kernel, 1, cuda->stream, values, to, count);
+    const cudaError_t e = cudaGetLastError();
+    return (int)(e == cudaSuccess ? cudaGraphLaunch(cuda->graphs[slot], cuda->stream) : e);
+}
+
+static void cuda_forget(void *context)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    cudaGraph_t graph = NULL;
+    if (cuda->recording) cudaStreamEndCapture(cuda->stream, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cuda->recording = 0;
+    for (int i = 0; i < DK_GRAPHS; i++) {
+        if (cuda->graphs[i]) cudaGraphExecDestroy(cuda->graphs[i]);
+        cuda->graphs[i] = NULL;
+    }
+}
+
 static void cuda_close(void *context)
 {
     dk_cuda *cuda = (dk_cuda *)context;
+    cuda_forget(context);
     for (int i = 0; i < DK_MARKS; i++)
         if (cuda->marks[i]) cudaEventDestroy(cuda->marks[i]);
     cudaStreamDestroy(cuda->stream);
@@ -248,7 +321,8 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.requantize = cuda_requantize, device.blend = cuda_blend, device.local = cuda_local;
     device.race = cuda_race;
     device.explain = cuda_explain, device.close = cuda_close;
-    device.stream = cuda_stream, device.idle = cuda_idle;
+    device.stream = cuda_stream, device.idle = cuda_idle, device.passed = cuda_passed;
+    device.record = cuda_record, device.recorded = cuda_recorded, device.replay = cuda_replay, device.forget = cuda_forget;
     device.mark = cuda_mark, device.elapsed = cuda_elapsed;
     *out = device;
     return 0;

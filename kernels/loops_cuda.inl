@@ -3,8 +3,9 @@
 enum { FN(SMALL_D) = 4096, FN(COLUMNS) = 256, FN(ROWS) = 256 };
 
 /* One block a worker: gradient and, where a worker's message is few tiles, the message. */
-__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int stages, int64_t tiles)
+__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int stages, int64_t tiles)
 {
+    const dk_round r = round_now(&given);
     const int w = (int)blockIdx.x, sampled = stages & DK_GRADIENT_SAMPLED;
     if (sampled) {
         FN(draw_rows)(&k, &r, w);
@@ -15,8 +16,9 @@ __global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_cons
     for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(&k, &r, w, tile);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
     FN(draw_rows)(&k, &r, (int)blockIdx.x);
     FN(draw_slopes)(&k, (int)blockIdx.x);
 }
@@ -39,8 +41,9 @@ __global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(const __grid_cons
     FN(encode_block_scale)(&k, (int)blockIdx.y, first + blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int64_t first)
+__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int64_t first)
 {
+    const dk_round r = round_now(&given);
     FN(encode_tile)(&k, &r, (int)blockIdx.y, first + blockIdx.x);
 }
 
@@ -56,10 +59,15 @@ __global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(const __grid_co
     FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.features ? begin + FN(COLUMNS) : k.features);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r) { FN(decode_gather)(&k, &r); }
-
-__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
+    FN(decode_gather)(&k, &r);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+{
+    const dk_round r = round_now(&given);
     FN(step_tile)(&k, &r, blockIdx.x);
 }
 
@@ -197,8 +205,9 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
     return cudaGetLastError();
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(direction_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r, int64_t first, REAL *out)
+__global__ void __launch_bounds__(DK_THREADS) FN(direction_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int64_t first, REAL *out)
 {
+    const dk_round r = round_now(&given);
     FN(direction_tile)(&k, &r, first + blockIdx.x, out);
 }
 
@@ -231,15 +240,15 @@ static cudaError_t FN(evaluate)(cudaStream_t s, const dk_rank *k)
     return cudaGetLastError();
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(blend_kernel)(REAL *to, const REAL *from, double weight, int64_t count)
+__global__ void __launch_bounds__(DK_THREADS) FN(blend_kernel)(REAL *to, const REAL *from, double weight, const dk_round *at, int64_t count)
 {
     const int64_t begin = (int64_t)blockIdx.x * DK_TILE;
-    FN(blend)(to, from, weight, begin, begin + DK_TILE < count ? begin + DK_TILE : count);
+    FN(blend)(to, from, at ? at->share : weight, begin, begin + DK_TILE < count ? begin + DK_TILE : count);
 }
 
-static cudaError_t FN(blend_all)(cudaStream_t s, REAL *to, const REAL *from, int64_t count, double weight)
+static cudaError_t FN(blend_all)(cudaStream_t s, REAL *to, const REAL *from, int64_t count, double weight, const dk_round *at)
 {
-    if (count > 0) LAUNCH(FN(blend_kernel), FN(blocks)(count, DK_TILE), s, to, from, weight, count);
+    if (count > 0) LAUNCH(FN(blend_kernel), FN(blocks)(count, DK_TILE), s, to, from, weight, at, count);
     return cudaGetLastError();
 }
 
@@ -270,8 +279,8 @@ static cudaError_t FN(local)(cudaStream_t s, const dk_rank *k, const dk_local *l
     }
     if (l->begin) LAUNCH(FN(local_kernel), tiles, s, *k, *l, FN(LOCAL_BEGIN), 0);
     for (int64_t i = l->iteration; i < l->iteration + l->steps && e == cudaSuccess; i++) {
-        dk_round r;
-        r.iteration = i, r.gamma = l->gamma, r.alpha = 0;
+        dk_round r = {};
+        r.iteration = i, r.gamma = l->gamma;
         if (l->sampled) e = FN(gradient)(s, k, &r, DK_GRADIENT_SAMPLED);
         LAUNCH(FN(local_kernel), tiles, s, *k, *l, FN(LOCAL_MOVE), i);
     }

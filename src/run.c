@@ -6,7 +6,7 @@
 
 #include "evaluate.h"
 #include "hash.h"
-#include "method/stages.h"
+#include "method/graphs.h"
 #include "result.h"
 #include "run.h"
 
@@ -14,6 +14,7 @@ typedef struct training {
     dither_run run;
     dither_optimum *optimum; /* NULL without a reference */
     dither_evaluator evaluator;
+    dither_graphs graphs;
     double trained;          /* seconds of iterations, evaluations left out */
     double started;          /* clock at the last (re)start of the iterations */
     double loss0;
@@ -108,7 +109,7 @@ static dither_status settle(training *t, dither_error *error)
     dither_status status = DITHER_OK;
     const dk_device *v = &t->run.rank.device;
     int64_t bad;
-    if (t->run.link) TRY(t->run.link->settle(t->run.link, error));
+    if (t->run.link) TRY(t->run.link->settle(t->run.link, -1, error));
     if (v->stream) TRY_DEVICE(&t->run.rank, v->download(v->context, &bad, t->run.rank.k.bad, sizeof bad), "iterations");
 out:
     return status;
@@ -140,9 +141,7 @@ static dither_status loop(training *t, dither_observer observer, void *user, dit
     int64_t trace_at = next_trace(p, 0);
     if (!t->stop) TRY(check_limits(t, error));
     while (!t->stop) {
-        TRY((p->method->iterate ? p->method->iterate : dither_iterate)(&t->run, error));
-        t->run.iteration++;
-        TRY(dither_stage_average(&t->run, error));
+        TRY(dither_graphs_iterate(&t->graphs, trace_at < p->stop_iterations ? trace_at : p->stop_iterations, error));
         TRY(check_limits(t, error));
         if (t->run.iteration < trace_at && !t->stop) continue;
         TRY(settle(t, error));
@@ -212,6 +211,8 @@ static dither_status count_traffic(training *t, dither_result *result, dither_er
         if (t->run.comm->words[rank] > result->rank_nonzeros) result->rank_nonzeros = t->run.comm->words[rank];
     result->comm = t->run.aggregate.comm->name;
     result->ranks = t->run.comm->ranks;
+    result->graphs = t->graphs.why ? t->graphs.why : "used";
+    result->graph_replays = t->graphs.replays, result->graph_iterations = t->graphs.iterations;
 out:
     return status;
 }
@@ -293,6 +294,7 @@ static dither_status set_up(training *t, const dither_data *data, const dither_o
 {
     dither_status status = DITHER_OK, solved = DITHER_OK;
     TRY(dither_comm_agree(t->run.comm, dither_run_open(&t->run, t->run.comm, data, options, error), error));
+    TRY(dither_comm_agree(t->run.comm, dither_graphs_open(&t->graphs, &t->run, error), error));
     TRY(compare_inputs(t, data, error));
     if (t->run.comm->rank == 0 && t->run.plan.reference)
         solved = dither_solve(&t->run.plan.problem, !options->no_cache, &t->optimum, error);
@@ -326,6 +328,7 @@ dither_status dither_train_rank(dither_comm *comm, const dither_data *data, cons
 out:
     dither_evaluator_close(&t.evaluator);
     dither_optimum_free(t.optimum);
+    dither_graphs_close(&t.graphs);
     dither_run_close(&t.run);
     return status;
 }

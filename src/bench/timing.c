@@ -77,9 +77,10 @@ static int timed_requantize(void *context, const dk_rank *k, const dk_rank *back
     return code;
 }
 
-static int timed_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight)
+static int timed_blend(void *context, const dk_rank *k, void *to, const void *from, int64_t count, double weight,
+                       const dk_round *at)
 {
-    const int code = present->device.blend(context, k, to, from, count, weight);
+    const int code = present->device.blend(context, k, to, from, count, weight, at);
     mark(present, DITHER_STEP);
     return code;
 }

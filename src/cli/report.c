@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 static void print_optimality(const dither_result *result)
 {
@@ -49,6 +50,10 @@ void cli_report_print(const dither_result *result, const char *status)
         cli_format_quantity(result->received_bytes, "B", bytes);
         printf(" and received %s\n", bytes);
     }
+    if (result->graph_replays > 0)
+        printf("  graphs       %" PRId64 " of the iterations, by %" PRId64 " replays\n", result->graph_iterations, result->graph_replays);
+    else if (strcmp(result->device, "cpu"))
+        printf("  graphs       none: %s\n", strcmp(result->graphs, "used") ? result->graphs : "no iterations in a row were alike");
     if (result->delays)
         printf("  delays       %.3g iterations in the mean, %" PRId64 " at most\n", result->delay_mean, result->delay_max);
     if (result->ranks > 1 || *result->aggregate_why) print_aggregate(result);

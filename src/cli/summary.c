@@ -41,6 +41,9 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_real(json, "sent_bytes", result->sent_bytes);
     cli_json_real(json, "received_bytes", result->received_bytes);
     cli_json_integer(json, "iterations", result->iterations);
+    cli_json_string(json, "graphs", result->graphs);
+    cli_json_integer(json, "graph_replays", result->graph_replays);
+    cli_json_integer(json, "graph_iterations", result->graph_iterations);
     cli_json_integer(json, "outputs", result->outputs);
     if (result->label_values && result->outputs == 1) {
         cli_json_real(json, "label_negative", result->label_values[0]);

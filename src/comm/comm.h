@@ -34,8 +34,9 @@ struct dither_comm {
     dither_status (*broadcast)(dither_comm *comm, void *data, size_t bytes, int root, dither_error *error);
     /* data[e] := the reduction of all ranks' data[e] */
     dither_status (*allreduce)(dither_comm *comm, void *data, size_t count, int reduction, dither_error *error);
-    /* Of device memory: wait until all that is queued on the device is done, or has failed. Else NULL. */
-    dither_status (*settle)(dither_comm *comm, dither_error *error);
+    /* Of device memory: wait until what the device was told before mark number `mark` (kernels.h), or all with -1, is done
+     * or has failed. Else NULL. */
+    dither_status (*settle)(dither_comm *comm, int mark, dither_error *error);
     /* Has another rank failed? For one that waits for something else than these functions; NULL: it would be ended. */
     int (*broken)(dither_comm *comm);
     /* Leave, in agreement with the others; or, with a status that they don't know of, end them. */

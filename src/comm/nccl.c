@@ -9,6 +9,7 @@ typedef struct link {
     dither_comm *host;
     const dk_device *device;
     void *nccl, *stream;
+    int mark;        /* that settle waits for; -1: for all */
     int device_code; /* with DEVICE_FAILED */
 } link;
 
@@ -21,10 +22,17 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* NCCL lets go of a communicator only when no graph is left that has its work. */
+static void forget_graphs(const link *l)
+{
+    if (l->device->forget) l->device->forget(l->device->context);
+}
+
 /* This rank's failure, which the others don't know of. What hangs on the device ends with NCCL's kernels. */
 static void give_up(dither_comm *comm)
 {
     link *l = comm->context;
+    forget_graphs(l);
     if (l->nccl) l->calls->abort(l->nccl);
     l->nccl = NULL;
     comm->alone = l->host->alone = 1;
@@ -77,12 +85,12 @@ static dither_status wait_for(dither_comm *comm, int (*pending)(link *), const c
 /* The last call is queued. */
 static int queue_pending(link *l) { return l->calls->state(l->nccl); }
 
-/* All that is queued is done. */
+/* What settle waits for is done. */
 static int work_pending(link *l)
 {
     const int state = l->calls->state(l->nccl);
     if (state != DITHER_NCCL_DONE) return state;
-    l->device_code = l->device->idle(l->device->context);
+    l->device_code = l->mark < 0 ? l->device->idle(l->device->context) : l->device->passed(l->device->context, l->mark);
     if (l->device_code == DK_BUSY) return DITHER_NCCL_IN_PROGRESS;
     return l->device_code ? DEVICE_FAILED : DITHER_NCCL_DONE;
 }
@@ -153,9 +161,10 @@ out:
     return status;
 }
 
-static dither_status settle(dither_comm *comm, dither_error *error)
+static dither_status settle(dither_comm *comm, int mark, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    ((link *)comm->context)->mark = mark;
     TRY(is_open(comm, error));
     TRY(wait_for(comm, work_pending, "waiting for the GPU", error));
 out:
@@ -165,6 +174,7 @@ out:
 static void close_link(dither_comm *comm, dither_status unknown)
 {
     link *l = comm->context;
+    forget_graphs(l);
     if (l->nccl && unknown == DITHER_OK && !l->host->alone) {
         const int code = l->calls->finalize(l->nccl);
         const dither_status status = finish_call(comm, code, "leaving", NULL);

@@ -71,7 +71,7 @@ dk_round dither_stage_round(const dither_run *run)
 {
     const dk_rank *k = &run->rank.k;
     dk_round round = {.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
-                      .alpha = run->plan.alpha};
+                      .alpha = run->plan.alpha, .at = run->at};
     if (k->stepper == DK_STEPPER_ADAM) {
         round.first = 1 / (1 - power(k->beta1, run->iteration + 1));
         round.second = 1 / (1 - power(k->beta2, run->iteration + 1));
@@ -87,16 +87,23 @@ dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error
     return dither_rank_check(&run->rank, v->refresh(v->context, k, k->table, k->mu, keep_table), "full gradients", error);
 }
 
+int dither_stage_renews(const dither_plan *p, int64_t k)
+{
+    const int64_t m = (p->rows + p->workers - 1) / p->workers;
+    switch (p->estimator) {
+    case DITHER_SVRG: return (k + 1) % p->epoch_length == 0;
+    case DITHER_LSVRG: return dk_coin(p->seed, k, p->coin);
+    case DITHER_SAGA: return (k + 1) % (m / p->batch + 1) == 0; /* mu_i collects rounding errors with each row: once a pass */
+    default: return 0;
+    }
+}
+
+/* At x^k, before the step: host and device compute the same coin. SAGA's table stays. */
 dither_status dither_stage_renew(dither_run *run, dither_error *error)
 {
     const dither_plan *p = &run->plan;
-    const int64_t k = run->iteration, m = (p->rows + p->workers - 1) / p->workers;
-    /* at x^k, before the step: host and device compute the same coin */
-    if (p->estimator == DITHER_SVRG && (k + 1) % p->epoch_length == 0) return dither_stage_refresh(run, 0, error);
-    if (p->estimator == DITHER_LSVRG && dk_coin(p->seed, k, p->coin)) return dither_stage_refresh(run, 0, error);
-    /* SAGA's mu_i collects rounding errors with each row: once a pass */
-    if (p->estimator == DITHER_SAGA && (k + 1) % (m / p->batch + 1) == 0) return dither_stage_refresh(run, 1, error);
-    return DITHER_OK;
+    if (!dither_stage_renews(p, run->iteration)) return DITHER_OK;
+    return dither_stage_refresh(run, p->estimator == DITHER_SAGA, error);
 }
 
 dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error)
@@ -113,16 +120,23 @@ dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_e
     return dither_rank_check(&run->rank, v->step(v->context, k, &seen), "step", error);
 }
 
-dither_status dither_stage_average(dither_run *run, dither_error *error)
+double dither_stage_share(dither_run *run)
 {
     const dither_plan *p = &run->plan;
+    double weight = 1;
+    if (!p->average || run->iteration < p->average_from) return 1;
+    if (p->average == DITHER_AVERAGE_POLY) weight = (double)run->iteration + p->average_shift, weight *= weight;
+    run->weights += weight;
+    return weight / run->weights;
+}
+
+dither_status dither_stage_average(dither_run *run, dither_error *error)
+{
     const dk_rank *k = &run->rank.k;
     const dk_device *v = &run->rank.device;
-    double share = 1, weight = 1;
-    if (!p->average) return DITHER_OK;
-    if (p->average == DITHER_AVERAGE_POLY) weight = (double)run->iteration + p->average_shift, weight *= weight;
-    if (run->iteration >= p->average_from) run->weights += weight, share = weight / run->weights;
-    return dither_rank_check(&run->rank, v->blend(v->context, k, k->average, k->x, k->d, share), "average", error);
+    if (!run->plan.average) return DITHER_OK;
+    const double share = dither_stage_share(run);
+    return dither_rank_check(&run->rank, v->blend(v->context, k, k->average, k->x, k->d, share, run->at), "average", error);
 }
 
 dither_status dither_start(dither_run *run, dither_error *error)

@@ -17,6 +17,7 @@ struct dither_run {
     int64_t iteration;
     double gradients;   /* evaluations of single rows' gradients by all workers so far */
     double weights;     /* of the iterates in rank.k.average */
+    const dk_round *at; /* while an iteration is recorded (graphs.h): where the device will find its numbers; else NULL */
     const void *answer; /* real d, the device's: what the run returns and its trace is about: x, or an average */
     dither_delays delays; /* of the gradients that were applied, where a method has delays */
     void *own;          /* of the method (its start, its close) */
@@ -28,7 +29,7 @@ dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_d
                               dither_error *error);
 void dither_run_close(dither_run *run);
 
-/* gamma and alpha of the present iteration */
+/* gamma and alpha of the present iteration; its share is dither_stage_share's to say */
 dk_round dither_stage_round(const dither_run *run);
 
 /* Tables := slopes at x (unless keep_table), mu_i := the mean of the table's gradients. */
@@ -36,6 +37,8 @@ dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error
 
 /* L-SVRG: the snapshot is renewed at x^k when the coin falls, SVRG: after an epoch's iterations; SAGA: mu_i is summed anew now and then. */
 dither_status dither_stage_renew(dither_run *run, dither_error *error);
+/* Will iteration k do so? Known ahead. */
+int dither_stage_renews(const dither_plan *plan, int64_t k);
 
 /* Gradients as `gradient` says (DK_GRADIENT_...), messages, and what the step needs of them to all ranks: the
  * aggregate's exchange (aggregate/kind.h). */
@@ -46,6 +49,8 @@ dither_status dither_stage_step(dither_run *run, const dk_round *round, dither_e
 
 /* The iterate x_k, k = run->iteration, enters the average, if there is one. Part of the loop, for every method. */
 dither_status dither_stage_average(dither_run *run, dither_error *error);
+/* Its part on the host: what x_k weighs in the average once it has entered. */
+double dither_stage_share(dither_run *run);
 
 /* Before the first iteration: the tables of SVRG, L-SVRG and SAGA at x^0. */
 dither_status dither_start(dither_run *run, dither_error *error);

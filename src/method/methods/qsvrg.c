@@ -108,9 +108,9 @@ static dither_status iterate(dither_run *run, dither_error *error)
     run->gradients += (double)p->workers * p->batch;
     TRY(dither_stage_step(run, &round, error));
     s->done++;
-    if (s->averaged) TRY_DEVICE(&run->rank, v->blend(v->context, k, s->inner, k->x, k->d, 1 / (double)s->done), "mean of an epoch");
+    if (s->averaged) TRY_DEVICE(&run->rank, v->blend(v->context, k, s->inner, k->x, k->d, 1 / (double)s->done, NULL), "mean of an epoch");
     if (s->done < p->epoch_length) return DITHER_OK;
-    if (s->averaged) TRY_DEVICE(&run->rank, v->blend(v->context, k, k->x, s->inner, k->d, 1), "mean of an epoch");
+    if (s->averaged) TRY_DEVICE(&run->rank, v->blend(v->context, k, k->x, s->inner, k->d, 1, NULL), "mean of an epoch");
     s->done = 0;
 out:
     return status;
