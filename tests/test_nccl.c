@@ -14,7 +14,7 @@ enum { GPUS = 4, MEMORIES = 64 };
 
 static enum { SOUND, FAILS, HANGS, GPU_HANGS, NO_ID, NO_START } trouble; /* of rank 1, from call number `trouble_at` on */
 static int trouble_at, here = 1; /* here: the library is installed */
-static atomic_int opened[GPUS], calls_made, aborted, destroyed, broadcasts, gathers;
+static atomic_int opened[GPUS], calls_made, aborted, destroyed, broadcasts, gathers, sends;
 
 /* ---- the device ---- */
 
@@ -97,11 +97,12 @@ static dither_team *team;
 static pthread_mutex_t team_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local int group, queued;
 static _Thread_local struct {
-    void *data;
+    enum { BROADCAST, SEND, RECEIVE } what;
+    char *data;
     size_t bytes;
-    int root;
+    int root; /* or to, or from */
     fake *comm;
-} queue[GPUS];
+} queue[2 * GPUS];
 
 static int unique_id(void *id)
 {
@@ -149,16 +150,50 @@ static int take_call(fake *f, const void *data, size_t bytes, void *stream)
 
 static int group_start(void) { return group++, DITHER_NCCL_DONE; }
 
+/* What is queued of `what`, as dither_comm's alltoall takes it: the lowest address, and from there. */
+static char *parts_of(int what, size_t *at, size_t *bytes)
+{
+    char *base = NULL;
+    for (int i = 0; i < queued; i++)
+        if ((int)queue[i].what == what && (!base || queue[i].data < base)) base = queue[i].data;
+    for (int i = 0; i < queued; i++)
+        if ((int)queue[i].what == what) at[queue[i].root] = (size_t)(queue[i].data - base), bytes[queue[i].root] = queue[i].bytes;
+    return base;
+}
+
+static dither_status exchange_queued(fake *f)
+{
+    size_t at[2][GPUS] = {{0}}, bytes[2][GPUS] = {{0}};
+    const char *from = parts_of(SEND, at[0], bytes[0]);
+    char *to = parts_of(RECEIVE, at[1], bytes[1]);
+    return f->inner->alltoall(f->inner, from, at[0], bytes[0], to, at[1], bytes[1], NULL);
+}
+
 static int group_end(void)
 {
+    int exchanged = 0;
     assert_int_equal(--group, 0);
     for (int i = 0; i < queued; i++) {
         fake *f = queue[i].comm;
         if (f->busy > 1000) continue;
-        if (f->inner->broadcast(f->inner, queue[i].data, queue[i].bytes, queue[i].root, NULL) != DITHER_OK) f->busy = -1;
+        if (queue[i].what == BROADCAST) {
+            if (f->inner->broadcast(f->inner, queue[i].data, queue[i].bytes, queue[i].root, NULL) != DITHER_OK) f->busy = -1;
+        } else if (!exchanged++) {
+            if (exchange_queued(f) != DITHER_OK) f->busy = -1;
+        }
         f->busy = 2;
     }
     queued = 0;
+    return DITHER_NCCL_IN_PROGRESS;
+}
+
+static int queue_call(void *comm, int what, void *data, size_t bytes, int root, void *stream)
+{
+    fake *f = comm;
+    const int code = take_call(f, data, bytes, stream);
+    if (code) return code;
+    assert_true(group && queued < 2 * GPUS);
+    queue[queued].what = what, queue[queued].data = data, queue[queued].bytes = bytes, queue[queued].root = root, queue[queued++].comm = f;
     return DITHER_NCCL_IN_PROGRESS;
 }
 
@@ -177,13 +212,19 @@ static int allgather(void *comm, const void *from, void *to, size_t bytes, void 
 
 static int broadcast(void *comm, void *data, size_t bytes, int root, void *stream)
 {
-    fake *f = comm;
-    const int code = take_call(f, data, bytes, stream);
     broadcasts++;
-    if (code) return code;
-    assert_true(group && queued < GPUS); /* only parts of different lengths come so */
-    queue[queued].data = data, queue[queued].bytes = bytes, queue[queued].root = root, queue[queued++].comm = f;
-    return DITHER_NCCL_IN_PROGRESS;
+    return queue_call(comm, BROADCAST, data, bytes, root, stream); /* only parts of different lengths come so */
+}
+
+static int send_part(void *comm, const void *data, size_t bytes, int to, void *stream)
+{
+    sends++;
+    return queue_call(comm, SEND, (void *)data, bytes, to, stream);
+}
+
+static int receive_part(void *comm, void *data, size_t bytes, int from, void *stream)
+{
+    return queue_call(comm, RECEIVE, data, bytes, from, stream);
 }
 
 static int allreduce(void *comm, void *data, size_t count, int reduction, void *stream)
@@ -229,26 +270,29 @@ static const char *detail(void *comm) { return comm ? "the cable is cut" : ""; }
 const dither_nccl_calls *dither_nccl_library(const char **why)
 {
     static const dither_nccl_calls calls = {unique_id, init, state, group_start, group_end, allgather, broadcast, allreduce,
-                                            finalize, destroy, abort_comm, explain, detail};
+                                            send_part, receive_part, finalize, destroy, abort_comm, explain, detail};
     *why = "not installed";
     return here ? &calls : NULL;
 }
 
 /* ---- runs ---- */
 
+static int features = 40;
+
 static dither_data *made_data(void)
 {
-    enum { ROWS = 61, FEATURES = 40, EACH = 7 };
+    enum { ROWS = 61, EACH = 7 };
+    const int apart = features / (EACH + 1);
     int64_t start[ROWS + 1] = {0};
     int32_t column[ROWS * EACH];
     double value[ROWS * EACH], label[ROWS];
     dither_data *data;
     uint64_t random = 5;
     for (int r = 0, e = 0; r < ROWS; r++) {
-        for (int i = 0; i < EACH; i++, e++) column[e] = 5 * i + (int)(random_word(&random) % 5), value[e] = random_normal(&random);
+        for (int i = 0; i < EACH; i++, e++) column[e] = apart * i + (int)(random_word(&random) % (uint64_t)apart), value[e] = random_normal(&random);
         start[r + 1] = (int64_t)(r + 1) * EACH, label[r] = random_word(&random) % 2 ? 1 : -1;
     }
-    assert_int_equal(dither_data_from_csr(ROWS, FEATURES, start, column, value, label, &data, NULL), DITHER_OK);
+    assert_int_equal(dither_data_from_csr(ROWS, features, start, column, value, label, &data, NULL), DITHER_OK);
     return data;
 }
 
@@ -271,7 +315,7 @@ static outcome run(const char *options)
     dither_comm *comm = NULL;
     dither_result *r = NULL;
     for (int i = 0; i < GPUS; i++) opened[i] = 0;
-    calls_made = aborted = destroyed = broadcasts = gathers = 0;
+    calls_made = aborted = destroyed = broadcasts = gathers = sends = 0;
     clock_gettime(CLOCK_MONOTONIC, &t[0]);
     out.status = dither_comm_open(o, &comm, &out.error);
     if (out.status == DITHER_OK) out.status = dither_train_ranks(comm, data, o, NULL, NULL, &r, &out.error);
@@ -289,7 +333,8 @@ static outcome run(const char *options)
 static void test_same_bits(void **state_)
 {
     static const char *const settings[] = {"", "aggregate=allreduce levels=3", "method=qsgd codec=natural", "precision=f32 codec=randk keep=9",
-                                           "wire=rice", "estimator=saga block=7"};
+                                           "wire=rice", "estimator=saga block=7", "aggregate=alltoall", "aggregate=alltoall block=16 precision=f32",
+                                           "aggregate=server", "aggregate=server downlink=dither downlink-levels=3"};
     (void)state_;
     trouble = SOUND;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -328,6 +373,17 @@ static void test_which_calls(void **state_)
     assert_int_equal(run("device=cuda gpus=4 workers=8").status, DITHER_OK);
     assert_int_equal(gathers, 4 * 40);
     assert_int_equal(broadcasts, 0);
+    /* slices: to each other rank, and back in one gather of the scale and one of the payload */
+    features = 4 * DK_TILE;
+    const outcome slices = run("device=cuda gpus=4 workers=8 aggregate=alltoall block=1000");
+    assert_int_equal(slices.status, DITHER_OK);
+    assert_int_equal(sends, 4 * 3 * 40);
+    assert_true(slices.hash == run("workers=8 aggregate=alltoall block=1000").hash);
+    features = 40;
+    /* a star: the workers' messages to rank 0, its direction to all */
+    assert_int_equal(run("device=cuda gpus=4 aggregate=server").status, DITHER_OK);
+    assert_int_equal(sends, (3 + 3) * 40);
+    assert_int_equal(gathers + broadcasts, 4); /* h, at the end */
     const outcome one = run("device=cuda comm=nccl");
     assert_int_equal(one.status, DITHER_OK);
     assert_string_equal(one.comm, "nccl");
@@ -345,6 +401,7 @@ static void test_failures(void **state_)
         {FAILS, 0, "", "NCCL, all-gather: unhandled system error; the cable is cut"},
         {FAILS, 50, "", "NCCL, all-gather: unhandled system error; the cable is cut"},
         {FAILS, 50, "aggregate=allreduce", "NCCL, all-reduce: unhandled system error"},
+        {FAILS, 0, "aggregate=server", "NCCL, exchange: unhandled system error"},
         {HANGS, 30, "timeout=0.3", "--timeout"},
         {GPU_HANGS, 30, "timeout=0.3", "--timeout"},
         {NO_ID, 0, "", "NCCL, start: unhandled system error"},
@@ -371,11 +428,6 @@ static void test_refused(void **state_)
     outcome refused = run("device=cpu comm=nccl");
     assert_int_equal(refused.status, DITHER_DEVICE);
     assert_non_null(strstr(refused.error.message, "--device cuda"));
-    refused = run("device=cuda comm=nccl aggregate=alltoall");
-    assert_int_equal(refused.status, DITHER_USAGE);
-    const outcome through_host = run("device=cuda gpus=3 aggregate=alltoall");
-    assert_int_equal(through_host.status, DITHER_OK);
-    assert_string_equal(through_host.comm, "threads");
     here = 0;
     refused = run("device=cuda comm=nccl");
     assert_int_equal(refused.status, DITHER_DEVICE);

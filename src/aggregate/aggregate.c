@@ -33,6 +33,43 @@ out:
     return status;
 }
 
+dither_status dither_aggregate_alloc(dither_aggregate *a, const dither_rank *rank, size_t bytes, void **out, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    *out = NULL;
+    if (!a->staging) TRY_DEVICE(rank, v->alloc(v->context, bytes, out), "memory for messages");
+    else if (!(*out = dither_calloc(bytes + 1, 1))) FAIL(DITHER_INTERNAL, "out of memory: %zu bytes for messages", bytes);
+out:
+    return status;
+}
+
+void dither_aggregate_release(dither_aggregate *a, const dither_rank *rank, void *memory)
+{
+    if (a->staging) free(memory);
+    else if (memory) rank->device.release(rank->device.context, memory);
+}
+
+dither_status dither_aggregate_pack(dither_aggregate *a, const dither_rank *rank, void *to, const void *from, size_t bytes,
+                                    dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    if (bytes) TRY_DEVICE(rank, (a->staging ? v->download : v->copy)(v->context, to, from, bytes), "messages");
+out:
+    return status;
+}
+
+dither_status dither_aggregate_unpack(dither_aggregate *a, const dither_rank *rank, void *to, const void *from, size_t bytes,
+                                      dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    if (bytes) TRY_DEVICE(rank, (a->staging ? v->upload : v->copy)(v->context, to, from, bytes), "messages");
+out:
+    return status;
+}
+
 dither_status dither_aggregate_gather(dither_aggregate *a, const dither_rank *rank, void *data, const size_t *bytes,
                                       const char *what, dither_error *error)
 {

@@ -35,6 +35,17 @@ dither_status dither_aggregate_gather(dither_aggregate *aggregate, const dither_
 dither_status dither_aggregate_reduce(dither_aggregate *aggregate, const dither_rank *rank, void *data, int64_t count,
                                       size_t each, int reduction, const char *what, dither_error *error);
 
+/* What is put together before it crosses, or taken apart after: memory where the communicator works (the device's own
+ * unless that is out of its reach), and copies between there and the device's. They are queued where the device's work
+ * is, unless they leave the device. */
+dither_status dither_aggregate_alloc(dither_aggregate *aggregate, const dither_rank *rank, size_t bytes, void **out,
+                                     dither_error *error);
+void dither_aggregate_release(dither_aggregate *aggregate, const dither_rank *rank, void *memory);
+dither_status dither_aggregate_pack(dither_aggregate *aggregate, const dither_rank *rank, void *to, const void *from_device,
+                                    size_t bytes, dither_error *error);
+dither_status dither_aggregate_unpack(dither_aggregate *aggregate, const dither_rank *rank, void *to_device, const void *from,
+                                      size_t bytes, dither_error *error);
+
 /* The exchange and link bytes of sums of floats, for every kind with `plain`. */
 dither_status dither_plain_exchange(dither_aggregate *aggregate, const dither_rank *rank, const dk_round *round,
                                     int gradient, dither_error *error);

@@ -15,7 +15,7 @@
 typedef struct sliced {
     dither_slice *slice; /* R */
     int star;
-    char *send, *receive; /* slices of messages, on the host */
+    char *send, *receive; /* slices of messages, where the communicator works */
     size_t *send_at, *send_bytes, *receive_at, *receive_bytes; /* R */
     size_t *zero, *back_send, *back_receive;                   /* R: of the star's way back */
     size_t *scale_bytes, *word_bytes, *h_bytes;                /* R: of the slices' scales, payloads, coordinates */
@@ -132,10 +132,10 @@ out:
 }
 
 /* Where the slices of messages stand in the buffers, and how long what goes back is. */
-static dither_status measure(sliced *s, const dither_plan *p, const dither_comm *comm, const dither_layouts *l,
-                             dither_error *error)
+static dither_status measure(dither_aggregate *a, sliced *s, const dither_plan *p, const dither_layouts *l, dither_error *error)
 {
     dither_status status = DITHER_OK;
+    const dither_comm *comm = a->comm;
     const int R = comm->ranks, mine = hosted(p, R, comm->rank);
     const size_t real = p->single ? 4 : 8;
     size_t out = 0, in = 0;
@@ -157,8 +157,8 @@ static dither_status measure(sliced *s, const dither_plan *p, const dither_comm 
         s->word_bytes[r] = 4 * (size_t)(to->back.word_end - to->back.word);
         s->h_bytes[r] = (size_t)(to->hi - to->lo) * real;
     }
-    TRY_ALLOC(s->send, out + 1);
-    TRY_ALLOC(s->receive, in + 1);
+    TRY(dither_aggregate_alloc(a, s->rank, out, (void **)&s->send, error));
+    TRY(dither_aggregate_alloc(a, s->rank, in, (void **)&s->receive, error));
 out:
     return status;
 }
@@ -185,7 +185,7 @@ dither_status dither_sliced_open(dither_aggregate *a, const dither_plan *p, cons
     dither_layouts_make(&l, p, &p->back_codec);
     s->star = a->kind->star, s->codec = p->back_codec, s->layout = l.back, s->alpha = p->back_alpha, s->rank = rank;
     s->worker_bytes = bytes_of_worker(p, &l, s->star);
-    TRY(measure(s, p, a->comm, &l, error));
+    TRY(measure(a, s, p, &l, error));
     TRY(allocate(s, p, rank, error));
 out:
     return status;
@@ -196,7 +196,8 @@ void dither_sliced_close(dither_aggregate *a)
     sliced *s = a->own;
     if (!s) return;
     if (s->arena) s->rank->device.release(s->rank->device.context, s->arena);
-    free(s->slice), free(s->send), free(s->receive), free(s->send_at), free(s->send_bytes), free(s->receive_at);
+    dither_aggregate_release(a, s->rank, s->send), dither_aggregate_release(a, s->rank, s->receive);
+    free(s->slice), free(s->send_at), free(s->send_bytes), free(s->receive_at);
     free(s->receive_bytes), free(s->zero), free(s->back_send), free(s->back_receive);
     free(s->scale_bytes), free(s->word_bytes), free(s->h_bytes);
     free(s);
@@ -218,28 +219,25 @@ static const dk_rank *view_of(sliced *s, const dk_rank *k)
 }
 
 /* The words [from, to) of a message, into the buffer or (`pack` 0) out of it. */
-static dither_status move_words(const dither_rank *rank, uint32_t *message, int64_t from, int64_t to, char **buffer,
-                                int pack, dither_error *error)
+static dither_status move_words(dither_aggregate *a, const dither_rank *rank, uint32_t *message, int64_t from, int64_t to,
+                                char **buffer, int pack, dither_error *error)
 {
-    dither_status status = DITHER_OK;
-    const dk_device *v = &rank->device;
     const size_t bytes = (size_t)(to - from) * 4;
-    if (bytes && pack) TRY_DEVICE(rank, v->download(v->context, *buffer, message + from, bytes), "messages");
-    if (bytes && !pack) TRY_DEVICE(rank, v->upload(v->context, message + from, *buffer, bytes), "messages");
+    char *const at = *buffer;
     *buffer += bytes;
-out:
-    return status;
+    return pack ? dither_aggregate_pack(a, rank, at, message + from, bytes, error)
+                : dither_aggregate_unpack(a, rank, message + from, at, bytes, error);
 }
 
 /* The slice of the messages of workers [first, last). */
-static dither_status move_slice(const dither_rank *rank, const dither_slice *slice, int first, int last, char *buffer,
-                                int pack, dither_error *error)
+static dither_status move_slice(dither_aggregate *a, const dither_rank *rank, const dither_slice *slice, int first, int last,
+                                char *buffer, int pack, dither_error *error)
 {
     dither_status status = DITHER_OK;
     for (int w = first; w < last; w++) {
         uint32_t *message = rank->k.messages + w * rank->k.layout.message_words;
-        TRY(move_words(rank, message, slice->up.scale, slice->up.scale_end, &buffer, pack, error));
-        TRY(move_words(rank, message, slice->up.word, slice->up.word_end, &buffer, pack, error));
+        TRY(move_words(a, rank, message, slice->up.scale, slice->up.scale_end, &buffer, pack, error));
+        TRY(move_words(a, rank, message, slice->up.word, slice->up.word_end, &buffer, pack, error));
     }
 out:
     return status;
@@ -259,11 +257,11 @@ static dither_status send_up(dither_aggregate *a, const dither_rank *rank, slice
     if (comm->ranks == 1) return DITHER_OK;
     for (int r = 0; r < comm->ranks; r++)
         if (r != comm->rank)
-            TRY(move_slice(rank, &s->slice[r], k->first, k->first + k->count, s->send + s->send_at[r], 1, error));
+            TRY(move_slice(a, rank, &s->slice[r], k->first, k->first + k->count, s->send + s->send_at[r], 1, error));
     TRY(comm->alltoall(comm, s->send, s->send_at, s->send_bytes, s->receive, s->receive_at, s->receive_bytes, error));
     for (int r = 0, w = 0; r < comm->ranks; r++) {
         const int end = (int)((int64_t)k->workers * (r + 1) / comm->ranks);
-        if (r != comm->rank) TRY(move_slice(rank, &s->slice[comm->rank], w, end, s->receive + s->receive_at[r], 0, error));
+        if (r != comm->rank) TRY(move_slice(a, rank, &s->slice[comm->rank], w, end, s->receive + s->receive_at[r], 0, error));
         w = end;
     }
     count(comm, s->send_bytes, s->receive_bytes);

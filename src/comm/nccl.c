@@ -109,7 +109,14 @@ static dither_status is_open(const dither_comm *comm, dither_error *error)
 
 static int is_error(int code) { return code != DITHER_NCCL_DONE && code != DITHER_NCCL_IN_PROGRESS; }
 
-/* Parts of different lengths: one broadcast a rank, together. The group is closed whatever happens in it. */
+/* The group is closed whatever happens in it; its first failure is what counts. */
+static int close_group(const link *l, int failed)
+{
+    const int ended = l->calls->group_end();
+    return failed ? failed : ended;
+}
+
+/* Parts of different lengths: one broadcast a rank, together. */
 static int gather_parts(const dither_comm *comm, char *data, const size_t *bytes)
 {
     const link *l = comm->context;
@@ -121,8 +128,7 @@ static int gather_parts(const dither_comm *comm, char *data, const size_t *bytes
         const int code = l->calls->broadcast(l->nccl, data, bytes[r], r, l->stream);
         if (is_error(code)) failed = code;
     }
-    const int ended = l->calls->group_end();
-    return failed ? failed : ended;
+    return close_group(l, failed);
 }
 
 static dither_status allgather(dither_comm *comm, void *data, const size_t *bytes, dither_error *error)
@@ -137,6 +143,28 @@ static dither_status allgather(dither_comm *comm, void *data, const size_t *byte
     const int code = equal ? l->calls->allgather(l->nccl, (char *)data + (size_t)comm->rank * bytes[0], data, bytes[0], l->stream)
                            : gather_parts(comm, data, bytes);
     TRY(finish_call(comm, code, "all-gather", error));
+out:
+    return status;
+}
+
+static dither_status alltoall(dither_comm *comm, const void *send, const size_t *send_at, const size_t *send_bytes,
+                              void *receive, const size_t *receive_at, const size_t *receive_bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const link *l = comm->context;
+    int failed = 0;
+    TRY(is_open(comm, error));
+    const int started = l->calls->group_start();
+    if (is_error(started)) return fail_call(comm, started, "exchange", error);
+    for (int r = 0; r < comm->ranks && !failed; r++) {
+        int code = DITHER_NCCL_DONE;
+        if (r == comm->rank) continue;
+        if (send_bytes[r]) code = l->calls->send(l->nccl, (const char *)send + send_at[r], send_bytes[r], r, l->stream);
+        if (!is_error(code) && receive_bytes[r])
+            code = l->calls->receive(l->nccl, (char *)receive + receive_at[r], receive_bytes[r], r, l->stream);
+        if (is_error(code)) failed = code;
+    }
+    TRY(finish_call(comm, close_group(l, failed), "exchange", error));
 out:
     return status;
 }
@@ -215,7 +243,7 @@ dither_status dither_comm_nccl(const dither_nccl_calls *calls, dither_comm *host
     TRY_ALLOC(comm, 1);
     *comm = (dither_comm){.name = "nccl", .rank = host->rank, .ranks = host->ranks, .neighbours = host->neighbours,
                           .neighbour = host->neighbour, .host = host, .context = l, .allgather = allgather,
-                          .broadcast = broadcast, .allreduce = allreduce, .settle = settle, .close = close_link};
+                          .alltoall = alltoall, .broadcast = broadcast, .allreduce = allreduce, .settle = settle, .close = close_link};
     TRY_ALLOC(comm->words, host->ranks);
     /* a failure to join is known by all before anyone goes on: nobody is left alone with a communicator */
     TRY(dither_comm_agree(host, join(comm, error), error));

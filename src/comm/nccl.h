@@ -19,6 +19,9 @@ typedef struct dither_nccl_calls {
     int (*allgather)(void *comm, const void *from, void *to, size_t bytes, void *stream); /* bytes: of a rank */
     int (*broadcast)(void *comm, void *data, size_t bytes, int root, void *stream);
     int (*allreduce)(void *comm, void *data, size_t count, int reduction, void *stream); /* DITHER_MAX_U32, ... */
+    /* to or from one rank, in a group with the other side's */
+    int (*send)(void *comm, const void *data, size_t bytes, int to, void *stream);
+    int (*receive)(void *comm, void *data, size_t bytes, int from, void *stream);
     int (*finalize)(void *comm);
     int (*destroy)(void *comm);
     int (*abort)(void *comm);
@@ -30,7 +33,7 @@ typedef struct dither_nccl_calls {
 const dither_nccl_calls *dither_nccl_library(const char **why);
 
 /* Collective. `host`, which outlives it, is the ranks' communicator for words, and gives the time limit; `device` is
- * this rank's. Then sums, gathers and broadcasts are of the device's memory, queued on its stream. */
+ * this rank's. Then sums, gathers, exchanges and broadcasts are of the device's memory, queued on its stream. */
 dither_status dither_comm_nccl(const dither_nccl_calls *calls, dither_comm *host, const dk_device *device,
                                dither_comm **out, dither_error *error);
 

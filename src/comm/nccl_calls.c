@@ -17,6 +17,8 @@ static struct {
     __typeof__(ncclAllGather) *allgather;
     __typeof__(ncclBroadcast) *broadcast;
     __typeof__(ncclAllReduce) *allreduce;
+    __typeof__(ncclSend) *send;
+    __typeof__(ncclRecv) *receive;
     __typeof__(ncclCommFinalize) *finalize;
     __typeof__(ncclCommDestroy) *destroy;
     __typeof__(ncclCommAbort) *abort;
@@ -73,6 +75,16 @@ static int allreduce(void *comm, void *data, size_t count, int reduction, void *
     return code_of(nccl.allreduce(data, data, count, as[reduction].type, as[reduction].how, comm, stream));
 }
 
+static int send(void *comm, const void *data, size_t bytes, int to, void *stream)
+{
+    return code_of(nccl.send(data, bytes, ncclUint8, to, comm, stream));
+}
+
+static int receive(void *comm, void *data, size_t bytes, int from, void *stream)
+{
+    return code_of(nccl.receive(data, bytes, ncclUint8, from, comm, stream));
+}
+
 static int finalize(void *comm) { return code_of(nccl.finalize(comm)); }
 static int destroy(void *comm) { return code_of(nccl.destroy(comm)); }
 static int abort_comm(void *comm) { return code_of(nccl.abort(comm)); }
@@ -85,7 +97,7 @@ static const char *detail(void *comm)
 }
 
 static const dither_nccl_calls calls = {
-    unique_id, init, state, group_start, group_end, allgather, broadcast, allreduce, finalize, destroy, abort_comm, explain,
+    unique_id, init, state, group_start, group_end, allgather, broadcast, allreduce, send, receive, finalize, destroy, abort_comm, explain,
     detail};
 
 /* Loaded once and never unloaded. Several threads may ask at once: they write the same. */
@@ -99,6 +111,7 @@ const dither_nccl_calls *dither_nccl_library(const char **why)
                   {(void **)&nccl.state, "ncclCommGetAsyncError"}, {(void **)&nccl.group_start, "ncclGroupStart"},
                   {(void **)&nccl.group_end, "ncclGroupEnd"}, {(void **)&nccl.allgather, "ncclAllGather"},
                   {(void **)&nccl.broadcast, "ncclBroadcast"}, {(void **)&nccl.allreduce, "ncclAllReduce"},
+                  {(void **)&nccl.send, "ncclSend"}, {(void **)&nccl.receive, "ncclRecv"},
                   {(void **)&nccl.finalize, "ncclCommFinalize"}, {(void **)&nccl.destroy, "ncclCommDestroy"},
                   {(void **)&nccl.abort, "ncclCommAbort"}, {(void **)&nccl.explain, "ncclGetErrorString"},
                   {(void **)&nccl.detail, "ncclGetLastError"}};

@@ -16,7 +16,7 @@ static const char *obstacle(const dither_run *run)
 {
     const dither_aggregate *a = &run->aggregate;
     if (run->plan.method->iterate) return "this method's iterations differ from each other";
-    if (a->comm->ranks > 1 && (!a->comm->host || a->kind->staged)) return "messages go through the host";
+    if (a->comm->ranks > 1 && !a->comm->host) return "messages go through the host";
     if (a->comm->ranks > 1 && run->rank.k.layout.variable) return "the host has to know the lengths of messages";
     return NULL;
 }

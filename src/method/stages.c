@@ -19,9 +19,6 @@ static dither_status open_rank(dither_run *out, const dither_data *data, const d
     const int count = dither_plan_rank_worker(&out->plan, comm->ranks, comm->rank + 1) - first;
     TRY(dither_rank_open(&out->rank, &out->plan, first, count,
                          &(dither_place){comm->neighbours, comm->neighbour}, error));
-    if (comm->nccl && out->plan.aggregate->staged && !strcmp(options->comm, "nccl"))
-        FAIL(DITHER_USAGE, "--aggregate %s goes through the host's memory, not by NCCL: use another --comm",
-             out->plan.aggregate->name);
     if (comm->nccl && !out->rank.device.stream)
         FAIL(DITHER_DEVICE, "--comm nccl joins GPUs, and this rank's device is %s: use --device cuda, or another --comm",
              out->rank.device.name);
@@ -40,7 +37,7 @@ dither_status dither_run_open(dither_run *out, dither_comm *comm, const dither_d
         const dither_nccl_calls *calls = dither_nccl_library(&why);
         if (status == DITHER_OK && !calls) status = dither_fail(error, DITHER_DEVICE, "--comm nccl: %s", why);
         TRY(dither_comm_agree(comm, status, error));
-        if (!out->plan.aggregate->staged) TRY(dither_comm_nccl(calls, comm, &out->rank.device, &out->link, error));
+        TRY(dither_comm_nccl(calls, comm, &out->rank.device, &out->link, error));
     }
     TRY(status);
     TRY(dither_aggregate_open(&out->aggregate, out->link ? out->link : comm, &out->plan, &out->rank, error));

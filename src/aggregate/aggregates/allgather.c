@@ -6,7 +6,8 @@
 
 /* For messages of variable length. Those of others are not trusted. */
 typedef struct lengths {
-    char *packed;      /* n messages, one after another, without padding */
+    char *packed;      /* n messages, one after another, without padding; where the communicator works */
+    const dither_rank *rank; /* whose device may hold them */
     uint32_t *bytes;   /* n: their lengths, as they cross */
     int64_t *on_device; /* n: the same, as the device has them */
     size_t *of_rank, *header; /* R: of the messages and the lengths of a rank's workers */
@@ -44,7 +45,8 @@ static void close_lengths(dither_aggregate *a)
 {
     lengths *l = a->own;
     if (!l) return;
-    free(l->packed), free(l->bytes), free(l->on_device), free(l->of_rank), free(l->header), free(l);
+    dither_aggregate_release(a, l->rank, l->packed);
+    free(l->bytes), free(l->on_device), free(l->of_rank), free(l->header), free(l);
     a->own = NULL;
 }
 
@@ -56,7 +58,8 @@ static dither_status open_lengths(dither_aggregate *a, const dither_plan *p, con
     if (!k->layout.variable || a->comm->ranks == 1) return DITHER_OK;
     TRY_ALLOC(l, 1);
     a->own = l;
-    TRY_ALLOC(l->packed, k->workers * k->layout.message_words * 4);
+    l->rank = rank;
+    TRY(dither_aggregate_alloc(a, rank, (size_t)(k->workers * k->layout.message_words) * 4, (void **)&l->packed, error));
     TRY_ALLOC(l->bytes, k->workers);
     TRY_ALLOC(l->on_device, k->workers);
     TRY_ALLOC(l->of_rank, a->comm->ranks);
@@ -97,17 +100,16 @@ out:
 }
 
 /* This rank's messages into l->packed (`pack`), or those of the others out of it. */
-static dither_status move_messages(const dither_rank *rank, const lengths *l, int pack, dither_error *error)
+static dither_status move_messages(dither_aggregate *a, const dither_rank *rank, const lengths *l, int pack, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dk_device *v = &rank->device;
     const dk_rank *k = &rank->k;
     size_t at = 0;
     for (int i = 0; i < k->workers; at += l->bytes[i++]) {
         char *message = (char *)(k->messages + i * k->layout.message_words);
         const int mine = i >= k->first && i < k->first + k->count;
-        if (mine && pack) TRY_DEVICE(rank, v->download(v->context, l->packed + at, message, l->bytes[i]), "messages");
-        if (!mine && !pack) TRY_DEVICE(rank, v->upload(v->context, message, l->packed + at, l->bytes[i]), "messages");
+        if (mine && pack) TRY(dither_aggregate_pack(a, rank, l->packed + at, message, l->bytes[i], error));
+        if (!mine && !pack) TRY(dither_aggregate_unpack(a, rank, message, l->packed + at, l->bytes[i], error));
     }
 out:
     return status;
@@ -116,12 +118,11 @@ out:
 static dither_status gather_variable(dither_aggregate *a, const dither_rank *rank, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    dither_comm *host = dither_comm_of_host(a->comm);
     lengths *l = a->own;
     TRY(gather_lengths(a, rank, l, error));
-    TRY(move_messages(rank, l, 1, error));
-    TRY(host->allgather(host, l->packed, l->of_rank, error));
-    TRY(move_messages(rank, l, 0, error));
+    TRY(move_messages(a, rank, l, 1, error));
+    TRY(a->comm->allgather(a->comm, l->packed, l->of_rank, error));
+    TRY(move_messages(a, rank, l, 0, error));
     for (int r = 0; r < a->comm->ranks; r++)
         *(r == a->comm->rank ? &a->comm->sent : &a->comm->received) += l->of_rank[r];
 out:

@@ -14,7 +14,6 @@ const dither_aggregate_kind dither_aggregate_alltoall = {
     .missing = missing,
     .plan = dither_sliced_plan,
     .link_bytes = dither_alltoall_link_bytes,
-    .staged = 1,
     .staging_bytes = dither_sliced_staging_bytes,
     .open = dither_sliced_open,
     .close = dither_sliced_close,

@@ -9,7 +9,6 @@ const dither_aggregate_kind dither_aggregate_server = {
     .missing = dither_sliced_missing,
     .plan = dither_sliced_plan,
     .link_bytes = dither_server_link_bytes,
-    .staged = 1,
     .staging_bytes = dither_sliced_staging_bytes,
     .open = dither_sliced_open,
     .close = dither_sliced_close,
