@@ -2,6 +2,7 @@
  * is not. */
 #include <dlfcn.h>
 #include <nccl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "comm/nccl.h"
@@ -103,6 +104,7 @@ static const dither_nccl_calls calls = {
 /* Loaded once and never unloaded. Several threads may ask at once: they write the same. */
 const dither_nccl_calls *dither_nccl_library(const char **why)
 {
+    static _Thread_local char lacks[128];
     void *const library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
     const struct {
         void **to;
@@ -118,7 +120,9 @@ const dither_nccl_calls *dither_nccl_library(const char **why)
     if (!library) return *why = "libnccl.so.2 is not found: install libnccl2, or set LD_LIBRARY_PATH to its folder", NULL;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].to = dlsym(library, wanted[i].name);
-        if (!*wanted[i].to) return *why = "libnccl.so.2 is older than version 2.14, the first with what is needed", NULL;
+        if (*wanted[i].to) continue;
+        snprintf(lacks, sizeof lacks, "libnccl.so.2 has no %s: it is older than version 2.14, the first with what is needed", wanted[i].name);
+        return *why = lacks, NULL;
     }
     return &calls;
 }
