@@ -5,6 +5,7 @@
 #include "gradient.inl"
 #include "reduce.inl"
 #include "decode.inl"
+#include "mask.inl"
 #include "stepper.inl"
 #include "step.inl"
 #include "local.inl"

@@ -64,6 +64,10 @@ HD float dk_magnitude(float v)
     return b.f;
 }
 
+/* A random word below this keeps a coordinate: `keep` of d in the mean, the chance rounded down to 32 bits, but not to 0.
+ * For host and device. */
+#define DK_MASK_LIMIT(keep, d) (((uint64_t)(keep) << 32) / (uint64_t)(d) + ((uint64_t)(keep) << 32 < (uint64_t)(d)))
+
 /* The float32 scale of a block of n coordinates for DK_STAT_CLIP: their largest, but no more than `clip` standard
  * deviations about their mean. A largest that is not finite stays. */
 HD float dk_clipped_scale(double clip, double largest, double sum, double square, int64_t n)
@@ -91,6 +95,9 @@ HD int dk_codec_form(int kind) { switch (kind) { DITHER_CODECS(X) } return 0; }
 /* host code, in C and in CUDA */
 #define X(name) case DK_CODEC_##name: return name##_FORM == DK_FORM_GATHER;
 static inline int dk_codec_is_gather(int kind) { switch (kind) { DITHER_CODECS(X) } return 0; }
+#undef X
+#define X(name) case DK_CODEC_##name: return name##_FORM == DK_FORM_MASK;
+static inline int dk_codec_is_masked(int kind) { switch (kind) { DITHER_CODECS(X) } return 0; }
 #undef X
 #define X(name) case DK_CODEC_##name: return name##_stat(c);
 HD int dk_codec_stat(int kind, const dk_codec *c) { switch (kind) { DITHER_CODECS(X) } return 0; }

@@ -36,9 +36,9 @@ BODY void FN(decode_message)(const dk_rank *k, int w, int64_t tile, const dk_til
         EACH_END
         return;
     }
-    const int variable = k->layout.variable, good = !variable || dk_pieces_of(k, w)[k->layout.tiles + 1];
-    const dk_symbol *in = variable ? k->received + w * k->stride + t->lo : symbol;
-    if (!variable) dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
+    const int coded = k->layout.coded, good = !coded || dk_pieces_of(k, w)[k->layout.tiles + 1];
+    const dk_symbol *in = coded ? k->received + w * k->stride + t->lo : symbol;
+    if (!coded) dk_wire_unpack(k->codec.wire, payload, t->n, k->layout.symbol_bits, symbol);
     switch (k->codec.kind) {
 #define X(name) \
     case DK_CODEC_##name: \
@@ -63,7 +63,7 @@ BODY void FN(decode_tile)(const dk_rank *k, int64_t tile, const dk_tile *t, REAL
         FN(decode_plain)(k, t, acc);
         return;
     }
-    if (form == DK_FORM_GATHER) {
+    if (form == DK_FORM_GATHER || form == DK_FORM_MASK) {
         const REAL *sum = (const REAL *)k->sum + t->lo;
         EACH(i, t->n)
             acc[i] = sum[i];

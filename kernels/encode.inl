@@ -181,7 +181,7 @@ BODY void FN(encode_packed)(const dk_rank *k, const dk_round *r, int w, int64_t 
 #undef X
     }
     if (values) return;
-    if (y->variable) { /* the passes of variable.h follow */
+    if (y->coded) { /* the passes of variable.h follow */
         EACH(i, t.n)
             k->symbols[w * k->stride + t.lo + i] = l.symbol[i];
         EACH_END
@@ -269,7 +269,7 @@ BODY void FN(encode_block_scale)(const dk_rank *k, int w, int64_t block)
     EACH_END
 }
 
-/* One tile of worker w's message, whatever the codec. */
+/* One tile of worker w's message, whatever the codec but for masks (mask.inl). */
 BODY void FN(encode_tile)(const dk_rank *k, const dk_round *r, int w, int64_t tile)
 {
     const int form = dk_codec_form(k->codec.kind);

@@ -25,7 +25,7 @@ typedef struct dk_codec {
     int32_t norm;   /* 1, 2, or 0 for inf */
     int32_t levels; /* s */
     int32_t wire;   /* DK_WIRE_... */
-    int64_t keep;   /* rand-r: r */
+    int64_t keep;   /* rand-r: r, exactly or in the mean */
     double clip;    /* ternary: standard deviations, 0 for no clipping */
 } dk_codec;
 
@@ -33,7 +33,8 @@ typedef struct dk_codec {
 enum dk_form {
     DK_FORM_SYMBOLS, /* one symbol a coordinate, one float32 scale a block; a wire packs the symbols */
     DK_FORM_RAW,     /* the coordinates themselves, in the state's precision */
-    DK_FORM_GATHER   /* `keep` of the coordinates, as float32 */
+    DK_FORM_GATHER,  /* `keep` of the coordinates, as float32 */
+    DK_FORM_MASK     /* as many as the round's mask keeps, `keep` in the mean, as float32 (mask.h) */
 };
 /* The statistic of a block that scales it. */
 enum dk_stat {
@@ -66,7 +67,8 @@ typedef struct dk_layout {
     int64_t model_words;      /* most words of a variable-length message's model */
     int32_t symbols;          /* size of the alphabet */
     int32_t symbol_bits;      /* ceil(log2(symbols)) */
-    int32_t variable;         /* a message's length depends on its content (variable.h); words and bits are bounds */
+    int32_t variable;         /* messages differ in length; words and bits are bounds */
+    int32_t coded;            /* because they are coded so (variable.h); else because of a mask (mask.h) */
 } dk_layout;
 
 /* One tile: coordinates [lo, lo + n), in `blocks` blocks from `block` on, payload at word `word`. */
@@ -156,17 +158,18 @@ typedef struct dk_rank {
     double *slope, *change; /* count x batch x K: phi' at x; and minus the table's */
     double *margin;         /* 2 x rows x K: room for margins; NULL where K is 1 */
     uint32_t *messages;     /* workers x layout.message_words, worker after worker */
-    /* where layout.variable, else NULL (variable.h) */
+    /* where layout.coded, else NULL (variable.h) */
     uint16_t *symbols;      /* count x stride */
     uint32_t *pieces;       /* count x layout.tiles x layout.tile_words: segments, before they are put together */
     uint32_t *piece_bytes;  /* count x layout.tiles: their lengths */
-    int64_t *piece_at;      /* workers x (layout.tiles + 2) */
     uint16_t *received;     /* workers x stride: the symbols of all messages */
-    int64_t *message_bytes; /* workers: lengths of the messages; NULL: taken from the messages themselves */
+    /* where layout.variable, else NULL */
+    int64_t *piece_at;      /* workers x (layout.tiles + 2) */
+    int64_t *message_bytes; /* workers: lengths of the messages; NULL: taken from the messages themselves, or the mask */
     int64_t *sent;          /* count: bytes of all messages so far; may be NULL */
 
     double *block_stat;     /* DK_STAT_PARTS x count x layout.tiles: partial statistics of blocks of several tiles */
-    void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER */
+    void *sum;              /* real stride: decoded sum, for DK_FORM_GATHER and DK_FORM_MASK */
     dk_digits lanes;         /* messages are summed as integers, not gathered, when `shared` is not NULL */
     uint32_t *shared;       /* layout.blocks: one float32 scale for all workers */
     uint32_t *sums;         /* d: sums of this rank's symbols */

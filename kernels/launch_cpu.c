@@ -5,6 +5,7 @@
 #include "bfloat16.h"
 #include "digits.h"
 #include "losses.h"
+#include "mask.h"
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
@@ -89,6 +90,35 @@ static void receive_all(const dk_cpu *cpu, const dk_rank *k)
         s.most = here > s.most ? here : s.most;
     }
     if (s.most) dk_cpu_share(cpu, 4 * k->workers * k->d, k->workers * s.most, expand_range, &s);
+}
+
+/* ---- messages of a mask: the passes of mask.h, for those workers of all whose places are not there yet ---- */
+
+typedef struct masks {
+    const dk_rank *k;
+    const dk_round *r;
+} masks;
+
+static void mask_count_range(const void *job, int64_t begin, int64_t end)
+{
+    const masks *m = job;
+    const int64_t tiles = m->k->layout.tiles;
+    for (int64_t e = begin; e < end; e++)
+        if (!dk_mask_placed(m->k, m->r, (int)(e / tiles))) dk_mask_count(m->k, m->r, (int)(e / tiles), e % tiles);
+}
+
+static void mask_place_range(const void *job, int64_t begin, int64_t end)
+{
+    const masks *m = job;
+    for (int64_t w = begin; w < end; w++)
+        if (!dk_mask_placed(m->k, m->r, (int)w)) dk_mask_place(m->k, m->r, (int)w);
+}
+
+static void place_masks(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
+{
+    const masks m = {k, r};
+    dk_cpu_share(cpu, 2 * k->workers * k->d, k->workers * k->layout.tiles, mask_count_range, &m);
+    dk_cpu_share(cpu, k->workers * k->layout.tiles, k->workers, mask_place_range, &m);
 }
 
 #define JOIN_(a, b) a##_##b

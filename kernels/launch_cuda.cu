@@ -6,6 +6,7 @@
 #include "bfloat16.h"
 #include "digits.h"
 #include "losses.h"
+#include "mask.h"
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
@@ -65,6 +66,25 @@ __global__ void __launch_bounds__(DK_THREADS) expand_kernel(const __grid_constan
 {
     if (__syncthreads_or(threadIdx.x == 0 && blockIdx.x >= dk_variable_segments(&k, (int)blockIdx.y))) return;
     dk_variable_expand(&k, (int)blockIdx.y, blockIdx.x);
+}
+
+/* Messages of a mask: the passes of mask.h, for those workers of all whose places are not there yet. */
+__global__ void __launch_bounds__(DK_THREADS) mask_count_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+{
+    if (dk_mask_placed(&k, &r, (int)blockIdx.y)) return; /* the whole block */
+    dk_mask_count(&k, &r, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) mask_place_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+{
+    if (__syncthreads_or(threadIdx.x == 0 && dk_mask_placed(&k, &r, (int)blockIdx.x))) return;
+    dk_mask_place(&k, &r, (int)blockIdx.x);
+}
+
+static void place_masks(cudaStream_t s, const dk_rank *k, const dk_round *r)
+{
+    LAUNCH(mask_count_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k, *r);
+    LAUNCH(mask_place_kernel, k->workers, s, *k, *r);
 }
 
 #define REAL double

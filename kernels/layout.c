@@ -60,14 +60,15 @@ void dk_layout_make(dk_layout *out, const dk_codec *codec, int64_t d, int64_t bl
         if (l.tiles_per_block > 1)
             l.block_words = (l.block / DK_TILE) * l.tile_words +
                             dk_wire_words(codec->wire, l.symbols, l.symbol_bits, l.block % DK_TILE);
-        l.variable = dk_wire_is_variable(codec->wire);
+        l.variable = l.coded = dk_wire_is_variable(codec->wire);
         l.model_words = dk_wire_model_words(codec->wire, l.symbols);
         /* header, model and a table of 16 bits a tile at most */
         const int64_t extra = l.variable ? 2 + l.model_words + (l.tiles + 1) / 2 : 0;
         l.message_words = l.scale_words + extra + payload_words(&l, codec->wire);
         l.bits = 32 * (l.scale_words + extra) + payload_bits(&l, codec->wire);
     } else {
-        l.message_words = form == DK_FORM_RAW ? d * real_bytes / 4 : codec->keep;
+        l.variable = form == DK_FORM_MASK;
+        l.message_words = form == DK_FORM_RAW ? d * real_bytes / 4 : (form == DK_FORM_MASK ? d : codec->keep);
         l.bits = 32 * l.message_words;
     }
     *out = l;

@@ -41,7 +41,7 @@ static void FN(work_range)(const void *job, int64_t begin, int64_t end)
         if (gradient) FN(gradient_dense)(k, (int)w, 0, k->d);
         if (sampled) FN(gradient_add_drawn)(k, (int)w);
         for (int64_t tile = 0; tile < j->tiles; tile++) FN(encode_tile)(k, j->r, (int)w, tile);
-        if (j->tiles && k->layout.variable) send_worker(k, (int)w);
+        if (j->tiles && k->layout.coded) send_worker(k, (int)w);
     }
 }
 
@@ -132,22 +132,41 @@ static void FN(plain_range)(const void *job, int64_t begin, int64_t end)
     for (int64_t tile = begin; tile < end; tile++) FN(plain_sum)(j->k, tile);
 }
 
+static void FN(mask_encode_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    const int64_t tiles = j->k->layout.tiles;
+    for (int64_t e = begin; e < end; e++) FN(mask_encode)(j->k, j->r, (int)(e / tiles), e % tiles);
+}
+
+static void FN(mask_decode_range)(const void *job, int64_t begin, int64_t end)
+{
+    const FN(job) *j = job;
+    for (int64_t tile = begin; tile < end; tile++) FN(mask_decode)(j->k, j->r, tile);
+}
+
 static void FN(work)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r, int stages)
 {
     const dk_layout *y = &k->layout;
     const int64_t units = k->count * (k->d + (stages & DK_GRADIENT_SAMPLED ? 32 * (int64_t)k->batch * k->outputs : 0));
-    const int together = y->tiles_per_block == 1 && y->tiles <= 4, encode = stages & DK_ENCODE && !k->shared && !k->plain;
+    const int masked = dk_codec_is_masked(k->codec.kind), encode = stages & DK_ENCODE && !k->shared && !k->plain;
+    const int together = y->tiles_per_block == 1 && y->tiles <= 4 && !masked;
     const FN(job) job = {.k = k, .r = r, .stages = stages, .tiles = encode && together ? y->tiles : 0};
     if (stages != DK_ENCODE || !k->shared) dk_cpu_share(cpu, units, k->count, FN(work_range), &job);
     if (k->shared) FN(work_shared)(cpu, &job);
     if (k->plain && stages & DK_ENCODE) dk_cpu_share(cpu, k->count * k->d, y->tiles, FN(plain_range), &job);
     if (!encode || together) return;
+    if (masked) {
+        place_masks(cpu, k, r);
+        dk_cpu_share(cpu, 2 * k->count * k->d, k->count * y->tiles, FN(mask_encode_range), &job);
+        return;
+    }
     if (y->scale_words > 0 && y->tiles_per_block > 1) {
         dk_cpu_share(cpu, k->count * k->d, k->count * y->tiles, FN(statistic_range), &job);
         dk_cpu_share(cpu, k->count * y->tiles, k->count * y->blocks, FN(scale_range), &job);
     }
     dk_cpu_share(cpu, units, k->count * y->tiles, FN(encode_range), &job);
-    if (y->variable) send_all(cpu, k);
+    if (y->coded) send_all(cpu, k);
 }
 
 static void FN(table_range)(const void *job, int64_t begin, int64_t end)
@@ -191,7 +210,11 @@ static void FN(step)(const dk_cpu *cpu, const dk_rank *k, const dk_round *r)
         memset(k->sum, 0, (size_t)k->d * sizeof(REAL));
         FN(decode_gather)(k, r);
     }
-    if (k->layout.variable) receive_all(cpu, k);
+    if (dk_codec_is_masked(k->codec.kind)) {
+        place_masks(cpu, k, r);
+        dk_cpu_share(cpu, 2 * k->d * k->workers, tiles, FN(mask_decode_range), &job);
+    }
+    if (k->layout.coded) receive_all(cpu, k);
     dk_cpu_share(cpu, k->d * k->workers, tiles, FN(step_range), &job);
     if (k->prox != DK_PROX_BALL) return;
     FN(norm_total)(k);

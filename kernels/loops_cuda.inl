@@ -87,6 +87,16 @@ __global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(const __grid_c
                       k.eval_sums + 2 * (before + blockIdx.x));
 }
 
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+{
+    FN(mask_encode)(&k, &r, (int)blockIdx.y, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_decode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+{
+    FN(mask_decode)(&k, &r, blockIdx.x);
+}
+
 static unsigned FN(blocks)(int64_t count, int64_t each) { return (unsigned)((count + each - 1) / each); }
 
 static cudaError_t FN(gradient)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
@@ -100,12 +110,17 @@ static cudaError_t FN(gradient)(cudaStream_t s, const dk_rank *k, const dk_round
 static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *r)
 {
     const dim3 tiles((unsigned)k->layout.tiles, k->count);
+    if (dk_codec_is_masked(k->codec.kind)) {
+        place_masks(s, k, r);
+        LAUNCH(FN(mask_encode_kernel), tiles, s, *k, *r);
+        return cudaGetLastError();
+    }
     if (k->layout.scale_words > 0 && k->layout.tiles_per_block > 1) {
         LAUNCH(FN(statistic_kernel), tiles, s, *k, 0);
         LAUNCH(FN(scale_kernel), dim3((unsigned)k->layout.blocks, k->count), s, *k, 0);
     }
     LAUNCH(FN(encode_kernel), tiles, s, *k, *r, 0);
-    if (k->layout.variable) {
+    if (k->layout.coded) {
         LAUNCH(model_kernel, k->count, s, *k);
         LAUNCH(write_kernel, tiles, s, *k);
         LAUNCH(table_kernel, k->count, s, *k);
@@ -193,7 +208,11 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
         if (e != cudaSuccess) return e;
         LAUNCH(FN(gather_kernel), 1, s, *k, *r);
     }
-    if (k->layout.variable) {
+    if (dk_codec_is_masked(k->codec.kind)) {
+        place_masks(s, k, r);
+        LAUNCH(FN(mask_decode_kernel), tiles, s, *k, *r);
+    }
+    if (k->layout.coded) {
         LAUNCH(open_kernel, k->workers, s, *k);
         LAUNCH(expand_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k);
     }

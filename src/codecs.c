@@ -43,6 +43,11 @@ double dither_codec_omega(const dk_codec *codec, int64_t d, int64_t block)
     return dither_codecs[codec->kind].omega(codec, block > 0 && block < d ? block : d);
 }
 
+int dither_codec_is_variable(const dk_codec *codec)
+{
+    return dk_codec_is_masked(codec->kind) || dk_wire_is_variable(codec->wire);
+}
+
 int dither_wire_carries(int wire, const dk_codec *codec)
 {
     if (dk_codec_form(codec->kind) != DK_FORM_SYMBOLS) return wire == DK_WIRE_float;

@@ -26,6 +26,9 @@ int dither_wire_find(const char *name);
 /* omega of a vector of d coordinates in blocks: the worst block's. */
 double dither_codec_omega(const dk_codec *codec, int64_t d, int64_t block);
 
+/* Do its messages, on its wire, differ in length? */
+int dither_codec_is_variable(const dk_codec *codec);
+
 /* Can `wire` carry what `codec` makes? */
 int dither_wire_carries(int wire, const dk_codec *codec);
 /* The wire with the shortest message for this codec, d and block; where the length depends on the content, that of

@@ -79,13 +79,14 @@ static void *place(arena *a, int64_t count, size_t size)
 static void place_variable(dk_rank *k, arena *a)
 {
     const int64_t tiles = k->layout.tiles;
+    k->piece_at = place(a, k->workers * (tiles + 2), 8);
+    k->message_bytes = place(a, k->workers, 8);
+    k->sent = place(a, k->count, 8);
+    if (!k->layout.coded) return;
     k->symbols = place(a, k->count * k->stride, 2);
     k->pieces = place(a, k->count * tiles * k->layout.tile_words, 4);
     k->piece_bytes = place(a, k->count * tiles, 4);
-    k->piece_at = place(a, k->workers * (tiles + 2), 8);
     k->received = place(a, k->workers * k->stride, 2);
-    k->message_bytes = place(a, k->workers, 8);
-    k->sent = place(a, k->count, 8);
 }
 
 static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
@@ -272,10 +273,11 @@ dk_rank dither_rank_worker(const dither_rank *rank, int w, int64_t begin, int64_
     k.messages = moved(k.messages, slot * k.layout.message_words, 4);
     k.block_stat = moved(k.block_stat, DK_STAT_PARTS * w * tiles, 8);
     if (!k.layout.variable) return k;
+    k.piece_at = moved(k.piece_at, slot * (tiles + 2), 8), k.message_bytes = moved(k.message_bytes, slot, 8);
+    k.sent = moved(k.sent, w, 8);
+    if (!k.layout.coded) return k;
     k.symbols = moved(k.symbols, vector, 2), k.pieces = moved(k.pieces, w * tiles * k.layout.tile_words, 4);
-    k.piece_bytes = moved(k.piece_bytes, w * tiles, 4), k.piece_at = moved(k.piece_at, slot * (tiles + 2), 8);
-    k.received = moved(k.received, slot * k.stride, 2);
-    k.message_bytes = moved(k.message_bytes, slot, 8), k.sent = moved(k.sent, w, 8);
+    k.piece_bytes = moved(k.piece_bytes, w * tiles, 4), k.received = moved(k.received, slot * k.stride, 2);
     return k;
 }
 

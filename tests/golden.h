@@ -48,7 +48,7 @@ static inline dither_options *golden_options(const golden *g)
     const char *const gamma = strcmp(g->data, "small") && strcmp(g->data, "several") && strcmp(g->data, "wide") ? "practical" : "x0.5";
     char codec[96] = "";
     if (!strcmp(g->codec, "dither")) snprintf(codec, sizeof codec, "levels=%d norm=%s block=%d", g->levels, g->norm, g->block);
-    if (!strcmp(g->codec, "randk")) snprintf(codec, sizeof codec, "keep=%d", g->levels);
+    if (!strncmp(g->codec, "randk", 5)) snprintf(codec, sizeof codec, "keep=%d", g->levels);
     return options_of("loss=%s method=%s estimator=%s codec=%s %s wire=%s precision=%s workers=%d iterations=%d gamma=%s reference=none %s",
                       g->loss, g->method, g->estimator, g->codec, codec, g->wire, g->precision, g->workers, g->iterations, gamma, g->options);
 }

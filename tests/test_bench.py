@@ -120,10 +120,14 @@ class Codec(Case):
                         "bf16": 65536, "ternary": 3}[row["codec"]]
             self.assertAlmostEqual(bits, ceil_log2(alphabet) + norms)
         elif row["wire"] == "float":
-            self.assertAlmostEqual(bits, 32 * (row["keep"] or d) / d + norms)
+            self.assertAlmostEqual(bits, 32 * (row["keep"] if row["codec"] == "randk" else d) / d + norms)
         if row["codec"] == "randk":
             omega = d / row["keep"] - 1
             self.assertAlmostEqual(row["expected_error"], omega)
+        elif row["codec"] == "randk-bernoulli":
+            omega = 2 ** 32 / (row["keep"] * 2 ** 32 // d) - 1
+            self.assertAlmostEqual(row["expected_error"], omega)
+            self.assertLess(abs(row["bits_per_coordinate"] - 32 * row["keep"] / d), 32 * 6 * math.sqrt(row["keep"]) / d)
         elif row["codec"] == "dither":
             root = {"inf": None, "2": math.sqrt(block), "1": block}[row["norm"]]
             omega = ((math.sqrt(1 + (block - 1) / s ** 2) - 1) / 2 if root is None else

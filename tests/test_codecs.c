@@ -280,6 +280,22 @@ static void truth_randk(truth *t, const rig *r, const double *x)
     t->sum_variance = factor * factor * sample * (square - sum * sum / d);
 }
 
+/* Kept with chance p = floor(2^32 r/d) / 2^32, times 1/p: an error of (1/p - 1) x or -x, each on its own. */
+static void truth_randk_bernoulli(truth *t, const rig *r, const double *x)
+{
+    const double p = floor(4294967296.0 * (double)r->k.codec.keep / (double)r->k.d) / 4294967296.0, omega = 1 / p - 1;
+    for (int c = 0; c < r->k.d; c++) {
+        const double square = x[c] * x[c];
+        t->unit[c] = fabs(x[c]) / p;
+        t->variance[c] = square * omega;
+        t->rounding[c] = fabs(x[c]) * 0x1p-22;
+        t->V += square * omega;
+        t->V_rounding += square / p * 0x1p-22;
+        t->V_variance += p * (1 - p) * pow(square * (omega * omega - 1), 2);
+    }
+    t->sum_variance = t->V;
+}
+
 /* 0 for a codec that this file has no formula for: then only what every unbiased codec promises is checked. */
 static int truth_make(truth *t, const rig *r, const double *x)
 {
@@ -293,6 +309,7 @@ static int truth_make(truth *t, const rig *r, const double *x)
     case DK_CODEC_bf16: truth_bf16(t, r, x); return 1;
     case DK_CODEC_natural: truth_natural(t, r, x); return 1;
     case DK_CODEC_randk: truth_randk(t, r, x); return 1;
+    case DK_CODEC_randk_bernoulli: truth_randk_bernoulli(t, r, x); return 1;
     case DK_CODEC_identity: return 1;
     default: return 0;
     }
@@ -624,6 +641,11 @@ static void test_omega_formulas(void **state)
     assert_true(dither_codec_omega(&nd[0], 256, 0) == 2.125 && dither_codec_omega(&nd[1], 256, 0) == 0.1875);
     assert_true(dither_codec_omega(&nd[2], 256, 0) == 0.375);
     assert_true(dither_codec_omega(&randk, 70, 0) == 9);
+    const dk_codec bernoulli[] = {{.kind = DK_CODEC_randk_bernoulli, .keep = 16}, {.kind = DK_CODEC_randk_bernoulli, .keep = 64},
+                                  {.kind = DK_CODEC_randk_bernoulli, .keep = 7}, {.kind = DK_CODEC_randk_bernoulli, .keep = 1}};
+    assert_true(dither_codec_omega(&bernoulli[0], 64, 0) == 3 && dither_codec_omega(&bernoulli[1], 64, 0) == 0);
+    assert_true(fabs(dither_codec_omega(&bernoulli[2], 70, 0) - 9) < 1e-7 && dither_codec_omega(&bernoulli[2], 70, 0) >= 9);
+    assert_true(dither_codec_omega(&bernoulli[3], (int64_t)1 << 40, 0) == 4294967295.0);
 }
 
 /* ---- rand-r: which coordinates ---- */
@@ -709,6 +731,111 @@ static void test_randk_distinct(void **state)
         moments_add(&m, (double)c / (double)huge);
     }
     check_mean("randk in a huge space", &m, 0.5, 0);
+}
+
+static void encode_values(rig *r, const dk_codec *codec, const double *x, int64_t d, int64_t block, int single)
+{
+    rig_open(r, codec, d, block, 1, 0, 1, single);
+    rig_fill(r, x);
+    rig_encode(r, 41);
+    r->k.memory = dk_codec_form(codec->kind) != DK_FORM_RAW;
+    rig_decode(r, 41);
+}
+
+/* ---- Bernoulli rand-r: how many coordinates, and which ---- */
+
+/* The values of a message, in the order of the coordinates whose word is below the limit: read here from the description. */
+static int64_t check_kept(const rig *r, const double *x, int w, int64_t iteration, unsigned char *in)
+{
+    const dk_rank *k = &r->k;
+    const uint64_t limit = ((uint64_t)k->codec.keep << 32) / (uint64_t)k->d;
+    const uint64_t sub = dk_subsequence(iteration, (uint32_t)(k->first + w), DK_STREAM_MASK);
+    const uint32_t *message = k->messages + (k->first + w) * k->layout.message_words;
+    int64_t kept = 0;
+    for (int64_t c = 0; c < k->d; c++) {
+        dk_bits32 v;
+        in[c] = dk_word(k->seed, sub, (uint64_t)c) < limit;
+        if (!in[c]) continue;
+        v.u = message[kept++];
+        if ((double)v.f != (double)(float)(x[c] * (4294967296.0 / (double)limit)))
+            fail_msg("randk-bernoulli %lld of %lld: worker %d, coordinate %lld", (long long)k->codec.keep, (long long)k->d, w, (long long)c);
+    }
+    return kept;
+}
+
+/* Counts of 3 workers in many rounds against the binomial law; neighbours kept together p^2 of the time; the lengths that
+ * the device states and adds up are those of the values. */
+static void check_counts(int64_t d, int64_t keep, int rounds)
+{
+    const dk_codec codec = {.kind = DK_CODEC_randk_bernoulli, .keep = keep, .wire = DK_WIRE_float};
+    double *expected = calloc((size_t)d + 1, sizeof *expected), *seen = calloc((size_t)d + 1, sizeof *seen), *x = calloc((size_t)d, sizeof *x);
+    unsigned char *in = calloc((size_t)d, 1);
+    const double p = floor(4294967296.0 * (double)keep / (double)d) / 4294967296.0, n = 3.0 * rounds;
+    double pairs = 0, chi = 0, cells = 0, rest = n, rest_seen = n;
+    int64_t bytes[5] = {0}, sent[3] = {0}, total[3] = {0};
+    char what[96];
+    rig r;
+    rig_open(&r, &codec, d, 0, 5, 1, 3, 0);
+    r.k.message_bytes = bytes, r.k.sent = sent;
+    for (int64_t c = 0; c < d; c++) x[c] = 1 + (double)c;
+    rig_fill(&r, x);
+    for (int k = 0; k < rounds; k++) {
+        rig_encode(&r, k);
+        for (int w = 0; w < 3; w++) {
+            const int64_t kept = check_kept(&r, x, w, k, in);
+            assert_int_equal(bytes[1 + w], 4 * kept);
+            seen[kept]++, total[w] += 4 * kept;
+            for (int64_t c = 1; c < d; c++) pairs += in[c] && in[c - 1];
+        }
+    }
+    for (int w = 0; w < 3; w++) assert_int_equal(sent[w], total[w]);
+    for (int64_t c = 0; c <= d; c++) {
+        expected[c] = n * exp(lgamma((double)d + 1) - lgamma((double)c + 1) - lgamma((double)(d - c) + 1) +
+                              (double)c * log(p) + (double)(d - c) * log1p(-p));
+        if (expected[c] < 10) continue;
+        chi += pow(seen[c] - expected[c], 2) / expected[c], cells += 1, rest -= expected[c], rest_seen -= seen[c];
+    }
+    snprintf(what, sizeof what, "randk-bernoulli: %lld of %lld", (long long)keep, (long long)d);
+    if (rest >= 10) chi += pow(rest_seen - rest, 2) / rest, cells += 1;
+    check_z(what, chi_square_z(chi, cells - 1));
+    /* pairs of a round that share a coordinate are dependent: var = (d-1) p^2 (1-p^2) + 2 (d-2) p^3 (1-p) */
+    check_z(what, (pairs - n * (double)(d - 1) * p * p) /
+                      sqrt(n * ((double)(d - 1) * p * p * (1 - p * p) + 2 * (double)(d - 2) * p * p * p * (1 - p))));
+    rig_close(&r);
+    free(expected), free(seen), free(x), free(in);
+}
+
+static void test_randk_bernoulli_counts(void **state)
+{
+    static const int64_t cases[][2] = {{2, 1}, {5, 1}, {8, 3}, {9, 8}, {33, 2}, {100, 50}, {131, 13}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_counts(cases[i][0], cases[i][1], 4000);
+    check_counts(6007, 40, 100); /* several tiles */
+}
+
+/* Values of all tiles, of more tiles than a block of threads has lanes, are where the receiver looks for them; with r = d
+ * all are. */
+static void test_randk_bernoulli_places(void **state)
+{
+    static const int64_t cases[][2] = {{1, 1}, {2047, 1000}, {2048, 3}, {2049, 2049}, {600001, 1000}, {600001, 599000}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int64_t d = cases[i][0];
+        const dk_codec codec = {.kind = DK_CODEC_randk_bernoulli, .keep = cases[i][1], .wire = DK_WIRE_float};
+        double *x = calloc((size_t)d, sizeof *x);
+        unsigned char *in = calloc((size_t)d, 1);
+        rig r;
+        for (int64_t c = 0; c < d; c++) x[c] = 1 + (double)(c % 1000);
+        encode_values(&r, &codec, x, d, 0, 0);
+        const int64_t kept = check_kept(&r, x, 0, 41, in);
+        if (codec.keep == d) assert_int_equal(kept, d);
+        for (int64_t c = 0; c < d; c++) {
+            const double want = in[c] ? (double)(float)(x[c] * (1 + dither_codec_omega(&codec, d, 0))) : 0;
+            if (rig_get(&r, r.k.x, c) != want || decoded(&r, 0, c) != want) fail_msg("d = %lld: coordinate %lld", (long long)d, (long long)c);
+        }
+        rig_close(&r);
+        free(x), free(in);
+    }
 }
 
 /* ---- exactly which words, scales and sums ---- */
@@ -909,15 +1036,6 @@ static void test_memory_is_what_is_decoded(void **state)
 
 /* ---- zeros, subnormals, the largest numbers, what is not a number ---- */
 
-static void encode_values(rig *r, const dk_codec *codec, const double *x, int64_t d, int64_t block, int single)
-{
-    rig_open(r, codec, d, block, 1, 0, 1, single);
-    rig_fill(r, x);
-    rig_encode(r, 41);
-    r->k.memory = dk_codec_form(codec->kind) != DK_FORM_RAW;
-    rig_decode(r, 41);
-}
-
 static void zeros_of(const variant *v, int64_t d)
 {
     variant w = *v;
@@ -996,7 +1114,7 @@ static void flag_of(const variant *v, int64_t d)
 {
     static const double values[] = {NAN, -NAN, INFINITY, -INFINITY, 1e39};
     variant w = *v;
-    if (w.codec.kind == DK_CODEC_randk && w.codec.keep < d) return; /* it may leave the value out */
+    if (dither_codec_takes(w.codec.kind, "keep") && w.codec.keep < d) return; /* it may leave the value out */
     for (w.codec.wire = 0; w.codec.wire < DK_WIRE_COUNT; w.codec.wire++)
         for (int i = 0; i < 10 && dither_wire_carries(w.codec.wire, &w.codec); i++) {
             const int single = i % 2, at = (int)((d - 1) * (i / 2) / 4);
@@ -1049,7 +1167,8 @@ int main(void)
         cmocka_unit_test(test_bf16_rounding), cmocka_unit_test(test_natural_dither_rounding), cmocka_unit_test(test_moments),
         cmocka_unit_test(test_omega_is_a_bound), cmocka_unit_test(test_clipped_omega_is_a_bound), cmocka_unit_test(test_omega_is_attained),
         cmocka_unit_test(test_omega_formulas), cmocka_unit_test(test_randk_inclusion),
-        cmocka_unit_test(test_randk_pairs), cmocka_unit_test(test_randk_distinct), cmocka_unit_test(test_words), cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_randk_pairs), cmocka_unit_test(test_randk_distinct), cmocka_unit_test(test_randk_bernoulli_counts),
+        cmocka_unit_test(test_randk_bernoulli_places), cmocka_unit_test(test_words), cmocka_unit_test(test_scales),
         cmocka_unit_test(test_partition), cmocka_unit_test(test_memory_is_what_is_decoded),
         cmocka_unit_test(test_zero_vector), cmocka_unit_test(test_blocks_apart),
         cmocka_unit_test(test_smallest_and_largest), cmocka_unit_test(test_not_finite),

@@ -193,6 +193,9 @@ static void test_linear_more(void **state)
         snprintf(problem, sizeof problem, "l2=0.02 prox=%s", regularisers[i / 2]);
         check_linear(data, "mushrooms", problem, estimators[i % 2], 0);
     }
+    check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=30", "lsvrg", 0);
+    check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=30", "saga", 0);
+    check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=20 method=diana", "full", 0);
     dither_data_free(data), dither_data_free(all);
 }
 
@@ -309,6 +312,7 @@ static void test_predicted_rates(void **state)
     check_rate("VR-DIANA, L-SVRG", data, "method=vr-diana estimator=lsvrg workers=8", 0.5, 6000, vr_diana_theorem);
     check_rate("VR-DIANA, SAGA", data, "method=vr-diana estimator=saga workers=8", 0.5, 6000, vr_diana_theorem);
     check_rate("VR-DIANA, rand-r", data, "method=vr-diana codec=randk keep=2 workers=4", 0.5, 12000, vr_diana_theorem);
+    check_rate("VR-DIANA, Bernoulli rand-r", data, "method=vr-diana codec=randk-bernoulli keep=2 workers=4", 0.5, 12000, vr_diana_theorem);
     check_rate("DIANA, full", data, "method=diana estimator=full workers=8", 0.2, 2100, diana_theorem);
     check_rate("DIANA, full, l2 norm", data, "method=diana estimator=full workers=4 norm=2 levels=2", 0.2, 2100, diana_theorem);
     dither_data_free(data);
@@ -497,6 +501,28 @@ static void test_accounts(void **state)
     dither_data_free(data);
 }
 
+/* Bernoulli rand-r: what a worker has sent are the values that its masks have kept so far, and nothing else. */
+static void test_bernoulli_account(void **state)
+{
+    enum { D = 37, N = 10, K = 200 };
+    dither_data *data = synthetic(103, D, 0.5, 1, 27);
+    dither_result *r;
+    (void)state;
+    trace *t = traced(data, options_of("method=vr-diana codec=randk-bernoulli keep=5 workers=10 seed=5 gamma=x0.2 iterations=%d trace-every=7", K), &r);
+    for (int j = 0; j < t->count; j++) {
+        double kept = 0;
+        for (int64_t k = 0; k < t->at[j].iteration; k++)
+            for (uint64_t i = 0; i < N; i++)
+                for (uint64_t c = 0; c < D; c++) kept += dk_word(5, (uint64_t)k << 24 | i << 8 | 4, c) < ((uint64_t)5 << 32) / D;
+        if (t->at[j].uplink_bits != 32 * kept / N || t->at[j].wire_bytes != 4 * kept / N)
+            fail_msg("%g bits, %g bytes, where %g values were kept", t->at[j].uplink_bits, t->at[j].wire_bytes, kept);
+    }
+    assert_true(fabs(r->last.uplink_bits / 32 - 5.0 * K) < 5 * sqrt(5.0 * K / N));
+    dither_result_free(r);
+    free(t);
+    dither_data_free(data);
+}
+
 /* The first limit that is reached ends the run. */
 static void test_limits(void **state)
 {
@@ -547,7 +573,7 @@ int main(void)
         cmocka_unit_test(test_to_machine_precision), cmocka_unit_test(test_single_precision),
         cmocka_unit_test(test_predicted_rates), cmocka_unit_test(test_gradient_descent), cmocka_unit_test(test_plateaus),
         cmocka_unit_test(test_no_plateau_when_homogeneous), cmocka_unit_test(test_decreasing_steps),
-        cmocka_unit_test(test_memory_rate), cmocka_unit_test(test_accounts), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_memory_rate), cmocka_unit_test(test_accounts), cmocka_unit_test(test_bernoulli_account), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_divergence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

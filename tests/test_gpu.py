@@ -94,7 +94,7 @@ class Golden(Case):
             options += ["--" + name, row[name]]
         if row["codec"] == "dither":
             options += ["--levels", row["levels"], "--norm", row["norm"], "--block", row["block"]]
-        if row["codec"] == "randk":
+        if row["codec"].startswith("randk"):
             options += ["--keep", row["levels"]]
         for word in row["options"].split() if row["options"] != "-" else []:
             name, value = word.split("=")

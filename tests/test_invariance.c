@@ -91,7 +91,7 @@ static void test_every_setting(void **state)
 static void test_many_tiles(void **state)
 {
     static const char *const settings[] = {"block=0", "block=0 norm=2", "block=0 norm=1 precision=f32", "block=100 levels=7", "block=2048",
-                                           "block=3000 norm=2 precision=f32", "block=5000 levels=40 norm=1", "codec=natural", "codec=randk keep=500",
+                                           "block=3000 norm=2 precision=f32", "block=5000 levels=40 norm=1", "codec=natural", "codec=randk keep=500", "codec=randk-bernoulli keep=500",
                                            "codec=identity", "codec=ternary method=terngrad", "codec=ternary block=3000 clip=1 method=terngrad precision=f32", "codec=ternary block=50 clip=0", "prox=ball:0.05", "estimator=saga block=9 precision=f32"};
     dither_data *data = plain_data(48, 12011, 30, 0, 1);
     (void)state;

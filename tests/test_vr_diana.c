@@ -194,7 +194,7 @@ static double codec_variance(const lab *l, const double *x)
     const dk_codec *codec = &l->plan.codec;
     double V = 0;
     if (codec->kind == DK_CODEC_identity) return 0;
-    if (codec->kind == DK_CODEC_randk) return ((double)l->d / (double)codec->keep - 1) * dot(x, x, l->d);
+    if (codec->kind == DK_CODEC_randk || codec->kind == DK_CODEC_randk_bernoulli) return ((double)l->d / (double)codec->keep - 1) * dot(x, x, l->d);
     assert_int_equal(codec->kind, DK_CODEC_dither);
     const int block = l->plan.block ? (int)l->plan.block : l->d;
     for (int begin = 0; begin < l->d; begin += block) {
@@ -394,7 +394,8 @@ static void check_sample(const char *name, const lab *l, const sample *s, const 
 
 static const char *const losses[] = {"logistic", "least-squares", "smooth-hinge"};
 static const char *const estimators[] = {"lsvrg", "saga"};
-static const char *const codecs[] = {"codec=dither levels=1", "codec=dither levels=3 norm=2 block=3", "codec=randk keep=2"};
+static const char *const codecs[] = {"codec=dither levels=1", "codec=dither levels=3 norm=2 block=3", "codec=randk keep=2",
+                                     "codec=randk-bernoulli keep=2"};
 
 /* n = 4 workers of 6 rows, 8 features, all of them different */
 static lab *small_lab(const char *loss, const char *estimator, const char *codec, const char *more)
@@ -406,8 +407,8 @@ static lab *small_lab(const char *loss, const char *estimator, const char *codec
 static void test_proof(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3 * 2 * 3; i++) {
-        const char *const loss = losses[i / 6], *const estimator = estimators[i / 3 % 2], *const codec = codecs[i % 3];
+    for (int i = 0; i < 4 * 2 * 3; i++) {
+        const char *const loss = losses[i / 8], *const estimator = estimators[i / 4 % 2], *const codec = codecs[i % 4];
         lab *l = small_lab(loss, estimator, codec, "");
         uint64_t random = 1;
         for (size_t s = 0; s < sizeof states / sizeof *states; s++) {
@@ -432,8 +433,8 @@ static void test_proof(void **state)
 static void test_lines_everywhere(void **state)
 {
     (void)state;
-    for (int i = 0; i < 3 * 2 * 3; i++) {
-        lab *l = small_lab(losses[i / 6], estimators[i / 3 % 2], codecs[i % 3], "");
+    for (int i = 0; i < 4 * 2 * 3; i++) {
+        lab *l = small_lab(losses[i / 8], estimators[i / 4 % 2], codecs[i % 4], "");
         uint64_t random = 2;
         for (int s = 0; s < 200; s++) {
             const double away[3] = {exp2(4 * random_normal(&random)), exp2(4 * random_normal(&random)), exp2(4 * random_normal(&random))};
@@ -567,10 +568,10 @@ static void test_same_loop(void **state)
 /* alpha = 0 in DIANA is QSGD: the memories stay zero. */
 static void test_diana_without_memory_is_qsgd(void **state)
 {
-    static const char *const cases[] = {"codec=dither levels=1", "codec=dither levels=7 norm=1 block=5", "codec=randk keep=3", "codec=natural"};
+    static const char *const cases[] = {"codec=dither levels=1", "codec=dither levels=7 norm=1 block=5", "codec=randk keep=3", "codec=randk-bernoulli keep=3", "codec=natural"};
     dither_data *data = synthetic(90, 17, 0.5, 1, 9);
     (void)state;
-    for (int i = 0; i < 4 * 2 * 2; i++) {
+    for (int i = 0; i < 5 * 2 * 2; i++) {
         const char *common = i & 1 ? "precision=f32 estimator=full" : "estimator=sgd batch=2";
         if (i & 2) common = i & 1 ? "precision=f32 estimator=sgd prox=l1:0.01" : "estimator=full prox=box:-1,1";
         dither_result *diana = train(data, options_of("method=diana alpha=0 workers=6 gamma=x0.4 iterations=200 reference=none %s %s", cases[i / 4], common), NULL, NULL);

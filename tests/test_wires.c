@@ -142,6 +142,7 @@ static void check_size(const variant *v, int64_t d, const dk_layout *y, int sing
     }
     if (form == DK_FORM_RAW) words = d * (single ? 1 : 2), bits = 32 * words;
     if (form == DK_FORM_GATHER) words = v->codec.keep, bits = 32 * words;
+    if (form == DK_FORM_MASK) words = d, bits = 32 * words; /* at most */
     if (y->message_words != words || y->bits != bits)
         fail_msg("%s: %lld words, %lld bits, expected %lld and %lld", variant_name(v, d, single),
                  (long long)y->message_words, (long long)y->bits, (long long)words, (long long)bits);
@@ -187,11 +188,12 @@ static void message_of(const variant *v, int64_t d, int single)
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < 3 * words; i++) r.k.messages[i] = pass ? (uint32_t)CANARY : 0;
         rig_encode(&r, 9);
-        for (int64_t i = 0; i < words; i++)
-            if (r.k.messages[i] != (pass ? (uint32_t)CANARY : 0) || message[words + i] != (pass ? (uint32_t)CANARY : 0))
+        const int64_t used = r.k.layout.variable ? r.k.piece_at[r.k.layout.tiles + 2 + r.k.layout.tiles] : words;
+        for (int64_t i = 0; i < 2 * words - used; i++)
+            if ((i < words && r.k.messages[i] != (pass ? (uint32_t)CANARY : 0)) || message[used + i] != (pass ? (uint32_t)CANARY : 0))
                 fail_msg("%s: wrote outside its message", name);
-        if (pass == 0) memcpy(copy, message, (size_t)words * 4);
-        if (pass == 1 && memcmp(copy, message, (size_t)words * 4)) fail_msg("%s: the padding is not always the same", name);
+        if (pass == 0) memcpy(copy, message, (size_t)used * 4);
+        if (pass == 1 && memcmp(copy, message, (size_t)used * 4)) fail_msg("%s: the padding is not always the same", name);
     }
     if (dk_codec_form(v->codec.kind) == DK_FORM_SYMBOLS) check_content(v, &r, message);
     if (dk_codec_form(v->codec.kind) == DK_FORM_RAW)

@@ -111,11 +111,11 @@ static inline void rig_open(rig *r, const dk_codec *codec, int64_t d, int64_t bl
     k->h_mean = rig_alloc(r, vector);
     k->sum = rig_alloc(r, vector);
     k->messages = rig_alloc(r, (size_t)(workers * k->layout.message_words) * 4);
-    if (k->layout.variable) {
+    if (k->layout.variable) k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
+    if (k->layout.coded) {
         k->symbols = rig_alloc(r, (size_t)(count * k->stride) * 2);
         k->pieces = rig_alloc(r, (size_t)(count * k->layout.tiles * k->layout.tile_words) * 4);
         k->piece_bytes = rig_alloc(r, (size_t)(count * k->layout.tiles) * 4);
-        k->piece_at = rig_alloc(r, (size_t)(workers * (k->layout.tiles + 2)) * 8);
         k->received = rig_alloc(r, (size_t)(workers * k->stride) * 2);
     }
     k->block_stat = rig_alloc(r, (size_t)(count * k->layout.tiles) * 8 * DK_STAT_PARTS);
@@ -195,7 +195,7 @@ static inline void each_variant(int64_t d, const int *levels, const int64_t *blo
         } else if (kind == DK_CODEC_kbit) {
             for (v.codec.levels = 1; v.codec.levels <= 1 << 14; v.codec.levels *= 8)
                 for (const int64_t *b = blocks; *b >= 0; b++) v.block = *b, visit(&v, d);
-        } else if (kind == DK_CODEC_randk) {
+        } else if (dither_codec_takes(kind, "keep")) {
             for (v.codec.keep = 1; v.codec.keep < d; v.codec.keep = 3 * v.codec.keep + 1) visit(&v, d);
             v.codec.keep = d;
             visit(&v, d);

@@ -42,6 +42,7 @@ static const char *const training_small[] = {
     "estimator=full", "precision=f32", "precision=f32 wire=fixed prox=box:-0.1,0.2", "codec=identity", "codec=natural prox=l1:0.01",
     "codec=natural-dither levels=5 prox=l2:0.01", "codec=randk keep=3 prox=elastic:0.01,0.01", "codec=bf16 prox=ball:0.3",
     "codec=kbit bits=2", "method=gd codec=randk keep=5", "method=sgd codec=natural precision=f32", "estimator=saga codec=randk keep=3",
+    "codec=randk-bernoulli keep=4", "method=local-sgd codec=randk-bernoulli precision=f32", "method=delayed-sgd codec=randk-bernoulli keep=2",
     "wire=elias-gamma levels=7", "wire=elias-omega levels=7 norm=2", "wire=rice norm=2", "wire=rans codec=natural",
     "estimator=svrg batch=3", "method=local-sgd local-average=quadratic local-schedule=double codec=dither", "method=local-sgd estimator=full",
     "method=delayed-sgd delay=fixed:5", "method=delayed-sgd delay=uniform:5 delay-adaptive=1 codec=dither",
@@ -56,7 +57,7 @@ static const char *const training_wide[] = {
     "block=0", "block=3000 levels=3", "block=100 codec=dither precision=f32", "wire=rice norm=2", "wire=rans block=3000",
     "aggregate=allreduce block=3000 levels=3", "aggregate=allreduce block=100", "aggregate=alltoall", "aggregate=alltoall codec=natural",
     "aggregate=alltoall block=3000 levels=3 downlink-levels=7", "aggregate=alltoall block=100 precision=f32 prox=ball:0.3",
-    "aggregate=alltoall codec=identity downlink=exact", "aggregate=server downlink=dither block=100", "aggregate=server codec=randk keep=50"};
+    "aggregate=alltoall codec=identity downlink=exact", "aggregate=server downlink=dither block=100", "aggregate=server codec=randk keep=50", "codec=randk-bernoulli keep=50"};
 
 /* HogWild! is of threads that share one memory, on one rank. */
 static inline int on_ranks(const char *method) { return strcmp(method, "hogwild") != 0; }

@@ -43,6 +43,7 @@ static int is_lossy(const dither_plan *p, const dither_aggregate_kind *kind)
 const char *dither_sliced_missing(const dither_plan *p)
 {
     if (p->method->iterate) return "a --method that is a setting of the common iteration";
+    if (dither_codecs[p->codec.kind].form == DK_FORM_MASK) return "a --codec with messages of fixed length";
     return dk_wire_is_variable(p->codec.wire) ? "a --wire of fixed length" : NULL;
 }
 

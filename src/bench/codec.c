@@ -17,6 +17,7 @@ typedef struct rig {
     dk_rank several; /* the same, reads MESSAGES of them */
     void *array[ARRAYS];
     int arrays;
+    int64_t turn;    /* iterations timed so far: a mask that is there already is not made again */
     float *x;        /* d: what is encoded */
     double *decoded; /* d reals */
     uint32_t *scales; /* of the message, layout.scale_words */
@@ -52,12 +53,13 @@ static dither_status place_variable(rig *r, dither_error *error)
     dither_status status = DITHER_OK;
     dk_rank *k = &r->k;
     const size_t tiles = (size_t)k->layout.tiles;
+    TRY(place(r, (tiles + 2) * 8 * MESSAGES, &k->piece_at, error));
+    TRY(place(r, 8, &k->sent, error));
+    if (!k->layout.coded) goto out;
     TRY(place(r, (size_t)k->stride * 2, &k->symbols, error));
     TRY(place(r, tiles * (size_t)k->layout.tile_words * 4, &k->pieces, error));
     TRY(place(r, tiles * 4, &k->piece_bytes, error));
-    TRY(place(r, (tiles + 2) * 8 * MESSAGES, &k->piece_at, error));
     TRY(place(r, (size_t)k->stride * 2 * MESSAGES, &k->received, error));
-    TRY(place(r, 8, &k->sent, error));
 out:
     return status;
 }
@@ -120,6 +122,14 @@ static void sampled(const rig *r, double square, double fourth, double *mean, do
     *variance = more * more * keep * (1 - keep / d) * each;
 }
 
+/* Of coordinates kept with chance p on their own: S = sum of (1/p - 1)^2 x^2, or x^2, each. */
+static void masked(const rig *r, double square, double fourth, double *mean, double *variance)
+{
+    const double omega = dither_codec_omega(&r->k.codec, r->k.d, 0), p = 1 / (1 + omega);
+    *mean = omega * square;
+    *variance = p * (1 - p) * (omega * omega - 1) * (omega * omega - 1) * fourth;
+}
+
 static void judge(const rig *r, dither_codec_speed *row)
 {
     const dk_rank *k = &r->k;
@@ -131,6 +141,7 @@ static void judge(const rig *r, dither_codec_speed *row)
         if (form == DK_FORM_SYMBOLS) add_coordinate(k, r->scales, r->x, c, &mean, &variance);
     }
     if (form == DK_FORM_GATHER) sampled(r, square, fourth, &mean, &variance);
+    if (form == DK_FORM_MASK) masked(r, square, fourth, &mean, &variance);
     row->error = S / square;
     row->omega = dither_codec_omega(&k->codec, k->d, k->layout.block);
     row->expected = mean / square;
@@ -173,7 +184,7 @@ static dither_status run_pass(rig *r, int pass, int times, double *seconds, dith
 {
     dither_status status = DITHER_OK;
     const dk_device *v = &r->device;
-    const dk_round round = {.gamma = 1e-3}; /* alpha = 0: every call has the same input */
+    const dk_round round = {.gamma = 1e-3, .iteration = pass == ENCODE ? ++r->turn : r->turn}; /* alpha = 0: always the same input */
     const size_t bytes = (size_t)r->k.d * (r->k.single ? 4 : 8);
     int64_t bad;
     TRY_RIG(r, v->download(v->context, &bad, r->k.bad, 8)); /* waits for the device */
@@ -199,8 +210,9 @@ static void count_bytes(const dk_rank *k, dither_codec_speed *row)
 {
     const double real = k->single ? 4 : 8, d = (double)k->d;
     const int form = dither_codecs[k->codec.kind].form;
-    row->encode_bytes += form == DK_FORM_RAW ? real * d : 3 * real * (form == DK_FORM_GATHER ? (double)k->codec.keep : d);
-    row->decode_bytes += real * (form == DK_FORM_GATHER ? (double)k->codec.keep : d);
+    const double touched = form == DK_FORM_GATHER || form == DK_FORM_MASK ? (double)k->codec.keep : d;
+    row->encode_bytes += form == DK_FORM_RAW ? real * d : 3 * real * touched;
+    row->decode_bytes += real * touched;
     row->step_bytes += 4 * real * d;
 }
 

@@ -80,7 +80,8 @@ static int carries_exactly(const dither_plan *p)
 {
     if (p->back_omega > 0) return 0;
     const int norm = !dither_codec_takes(p->codec.kind, "norm") || p->codec.norm == 0;
-    return dither_codecs[p->codec.kind].form != DK_FORM_GATHER && norm && !dither_codec_takes(p->codec.kind, "bits");
+    const int form = dither_codecs[p->codec.kind].form;
+    return form != DK_FORM_GATHER && form != DK_FORM_MASK && norm && !dither_codec_takes(p->codec.kind, "bits");
 }
 
 static dither_status check(const sweep *s, dither_run *run, double *x, dither_collective_speed *row, dither_error *error)

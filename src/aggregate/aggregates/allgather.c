@@ -1,5 +1,6 @@
 /* Every message to every rank, where all are decoded in the order of the workers. Messages whose length depends on
- * their content are preceded by their lengths: an all-gather of 4 bytes each, then one of just the bytes there are. */
+ * their content are preceded by their lengths: an all-gather of 4 bytes each, then one of just the bytes there are. The
+ * lengths of a mask's messages every rank knows already. */
 #include "aggregate/aggregate.h"
 
 #include <stdlib.h>
@@ -25,15 +26,17 @@ static const char *missing(const dither_plan *p)
 {
     int variable;
     const int64_t words = message_words(p, &variable);
-    return variable && words > UINT32_MAX / 4 ? "a --wire of fixed length: messages could be longer than 4 GiB" : NULL;
+    return variable && words > UINT32_MAX / 4 ? "messages of fixed length: these could be longer than 4 GiB" : NULL;
 }
 
-/* In a ring every message passes through every rank but those that have it. Of variable length: at most. */
+/* In a ring every message passes through every rank but those that have it. Of coded messages: at most; of a mask's: in
+ * the mean. */
 static double link_bytes(const dither_plan *p, int ranks)
 {
     int variable;
     const int64_t words = message_words(p, &variable);
-    return (p->workers - p->workers / ranks) * 4.0 * (double)(words + variable);
+    const double mean = dither_codecs[p->codec.kind].form == DK_FORM_MASK ? (double)p->codec.keep : (double)(words + variable);
+    return (p->workers - p->workers / ranks) * 4.0 * mean;
 }
 
 static size_t staging_bytes(const dither_aggregate *a, const dither_rank *rank)
@@ -67,6 +70,22 @@ static dither_status open_lengths(dither_aggregate *a, const dither_plan *p, con
     for (int r = 0; r < a->comm->ranks; r++)
         l->header[r] = 4 * (size_t)(dither_plan_rank_worker(p, a->comm->ranks, r + 1) -
                                     dither_plan_rank_worker(p, a->comm->ranks, r));
+out:
+    return status;
+}
+
+/* The lengths of a mask's messages. */
+static dither_status read_lengths(dither_aggregate *a, const dither_rank *rank, lengths *l, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    const dk_device *v = &rank->device;
+    const dk_rank *k = &rank->k;
+    TRY_DEVICE(rank, v->download(v->context, l->on_device, k->message_bytes, (size_t)k->workers * 8), "message lengths");
+    for (int r = 0, i = 0; r < a->comm->ranks; r++) {
+        l->of_rank[r] = 0;
+        for (const int end = i + (int)(l->header[r] / 4); i < end; i++)
+            l->of_rank[r] += l->bytes[i] = (uint32_t)l->on_device[i];
+    }
 out:
     return status;
 }
@@ -119,7 +138,7 @@ static dither_status gather_variable(dither_aggregate *a, const dither_rank *ran
 {
     dither_status status = DITHER_OK;
     lengths *l = a->own;
-    TRY(gather_lengths(a, rank, l, error));
+    TRY((rank->k.layout.coded ? gather_lengths : read_lengths)(a, rank, l, error));
     TRY(move_messages(a, rank, l, 1, error));
     TRY(a->comm->allgather(a->comm, l->packed, l->of_rank, error));
     TRY(move_messages(a, rank, l, 0, error));
@@ -137,7 +156,7 @@ static dither_status exchange(dither_aggregate *a, const dither_rank *rank, cons
     const dk_rank *k = &rank->k;
     TRY_DEVICE(rank, v->work(v->context, k, round, gradient | DK_ENCODE), "encoding");
     if (k->layout.variable) {
-        a->worker_bytes += 4; /* the length; the device counts the message */
+        if (k->layout.coded) a->worker_bytes += 4; /* the length; the device counts the message */
         if (a->own) TRY(gather_variable(a, rank, error));
     } else {
         a->worker_bytes += 4 * (double)k->layout.message_words, a->worker_bits += (double)k->layout.bits;

@@ -58,6 +58,9 @@ static dither_status plan_async(dither_plan *p, int ranks, dither_error *error)
     if (strcmp(p->aggregate->name, "allgather"))
         FAIL(DITHER_USAGE, "--aggregate %s: async-sgd applies every message when it arrives, there is no sum of several; "
              "take --aggregate allgather", p->aggregate->name);
+    if (ranks > 1 && dither_codecs[p->codec.kind].form == DK_FORM_MASK)
+        FAIL(DITHER_USAGE, "--codec %s: async-sgd sends messages of variable length on one rank only; randk's have a fixed one",
+             dither_codecs[p->codec.kind].name);
     if (ranks > 1 && dk_wire_is_variable(p->codec.wire))
         FAIL(DITHER_USAGE, "--wire %s: async-sgd sends messages of variable length on one rank only; --wire auto picks another",
              o->wire);
@@ -162,7 +165,8 @@ static dither_status apply(dither_run *run, const dk_device *v, int i, int64_t i
     if (p->options->delay_adaptive && delay > 0 && round.gamma > cap) round.gamma = cap;
     server.workers = 1;
     server.messages += i * y->message_words;
-    if (y->variable) server.piece_at += i * (y->tiles + 2), server.received += i * server.stride;
+    if (y->variable) server.piece_at += i * (y->tiles + 2);
+    if (y->coded) server.received += i * server.stride;
     if (y->variable && server.message_bytes) server.message_bytes += i;
     dither_delays_add(&run->delays, delay);
     run->gradients += p->estimator == DITHER_FULL ? (double)rows : (double)p->batch;
