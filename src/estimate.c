@@ -12,7 +12,8 @@ enum { PATH_STEPS = 256 }; /* of gradient descent, where there is no optimum to 
 typedef struct measuring {
     dither_plan plan; /* a copy that owns nothing */
     double *row_square;              /* N: ||a_j||^2 */
-    double *x, *star, *mean, *total; /* d each */
+    double *x, *star, *mean; /* d each */
+    double *total;                   /* d, and behind it two sums that go with it from rank to rank */
     double *z;                       /* K */
 } measuring;
 
@@ -65,17 +66,23 @@ static double look_at_worker(measuring *m, int worker)
 static void look_at_point(measuring *m, dither_noise *out)
 {
     const dither_plan *p = &m->plan;
-    double each = 0;
-    *out = (dither_noise){.share = out->share};
-    memset(m->total, 0, (size_t)p->d * sizeof *m->total);
-    for (int w = 0; w < p->workers; w++) {
-        out->variance += look_at_worker(m, w) / p->workers;
+    const size_t bytes = (size_t)(p->d + 2) * sizeof *m->total;
+    double *const variance = m->total + p->d, *const norms = variance + 1;
+    int first, last;
+    memset(m->total, 0, bytes);
+    dither_plan_workers_here(p, &first, &last);
+    dither_relay_take(p->problem.relay, m->total, bytes);
+    for (int w = first; w < last; w++) {
+        *variance += look_at_worker(m, w) / p->workers;
         for (int64_t c = 0; c < p->d; c++) {
             const double g = m->mean[c] + shared_slope(&p->problem, m->x[c]);
-            each += g * g / p->workers;
+            *norms += g * g / p->workers;
             m->total[c] += g / p->workers;
         }
     }
+    dither_relay_pass(p->problem.relay, m->total, bytes);
+    *out = (dither_noise){.share = out->share, .variance = *variance};
+    const double each = *norms;
     for (int64_t c = 0; c < p->d; c++) out->grad_norm2 += m->total[c] * m->total[c];
     out->worker_norm2 = each;
     out->zeta2 = each > out->grad_norm2 ? each - out->grad_norm2 : 0;
@@ -109,17 +116,22 @@ static dither_status measure_workers(const measuring *m, dither_estimates *out, 
 {
     dither_status status = DITHER_OK;
     const dither_plan *p = &m->plan;
-    out->L_worker_min = INFINITY;
-    for (int w = 0; w < p->workers; w++) {
+    double all[3] = {INFINITY, 0, 0}; /* least, mean, most */
+    int first, last;
+    dither_plan_workers_here(p, &first, &last);
+    dither_relay_take(p->problem.relay, all, sizeof all);
+    for (int w = first; w < last; w++) {
         const int64_t begin = dither_plan_worker_row(p, w), end = dither_plan_worker_row(p, w + 1);
         double norm;
         TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
         const double weight = (double)p->workers * (double)(end - begin) / (double)p->rows;
         const double L = dither_loss_smoothness(p->problem.loss) * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
-        out->L_worker_mean += L / p->workers;
-        if (L < out->L_worker_min) out->L_worker_min = L;
-        if (L > out->L_worker_max) out->L_worker_max = L;
+        all[1] += L / p->workers;
+        if (L < all[0]) all[0] = L;
+        if (L > all[2]) all[2] = L;
     }
+    dither_relay_pass(p->problem.relay, all, sizeof all);
+    out->L_worker_min = all[0], out->L_worker_mean = all[1], out->L_worker_max = all[2];
 out:
     return status;
 }
@@ -149,7 +161,7 @@ static dither_status measure(measuring *m, dither_estimates *out, dither_error *
     TRY_ALLOC(m->x, p->d);
     TRY_ALLOC(m->star, p->d);
     TRY_ALLOC(m->mean, p->d);
-    TRY_ALLOC(m->total, p->d);
+    TRY_ALLOC(m->total, p->d + 2);
     TRY_ALLOC(m->z, p->problem.outputs);
     for (int64_t j = 0; j < p->rows; j++)
         for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++)
@@ -161,6 +173,7 @@ static dither_status measure(measuring *m, dither_estimates *out, dither_error *
         for (int64_t c = 0; c < p->d; c++) m->x[c] = out->at[i].share * m->star[c];
         look_at_point(m, &out->at[i]);
     }
+    TRY(dither_relay_check(p->problem.relay, error));
     fit_noise(out);
 out:
     return status;

@@ -14,7 +14,7 @@ static inline uint64_t mix(uint64_t h)
 uint64_t dither_hash64(uint64_t h, const void *bytes, size_t n)
 {
     const unsigned char *at = bytes;
-    for (size_t left = n; left; ) {
+    for (size_t left = n; left;) {
         uint64_t word = 0;
         const size_t take = left < sizeof word ? left : sizeof word;
         memcpy(&word, at, take);
@@ -23,4 +23,25 @@ uint64_t dither_hash64(uint64_t h, const void *bytes, size_t n)
     }
     h = mix(mix(h ^ n));
     return h ^ h >> 32;
+}
+
+void dither_hasher_add(dither_hasher *s, const void *bytes, size_t n)
+{
+    const unsigned char *at = bytes;
+    while (n) {
+        const size_t have = s->bytes % 8, room = 8 - have, take = n < room ? n : room;
+        uint64_t piece = 0;
+        memcpy(&piece, at, take);
+        s->word |= piece << 8 * have;
+        s->bytes += take, at += take, n -= take;
+        if (s->bytes % 8 == 0) s->h = mix(s->h ^ s->word), s->word = 0;
+    }
+}
+
+uint64_t dither_hasher_end(dither_hasher *s)
+{
+    if (s->bytes % 8) s->h = mix(s->h ^ s->word);
+    const uint64_t h = mix(mix(s->h ^ s->bytes)), hash = h ^ h >> 32;
+    *s = (dither_hasher){.h = hash};
+    return hash;
 }

@@ -18,4 +18,12 @@
  * when n is 0. */
 uint64_t dither_hash64(uint64_t h, const void *bytes, size_t n);
 
+/* The same of bytes that come in pieces: h is the value to continue from, the rest 0 to begin with. */
+typedef struct dither_hasher {
+    uint64_t h, bytes, word; /* word: the last bytes % 8 of them */
+} dither_hasher;
+void dither_hasher_add(dither_hasher *hasher, const void *bytes, size_t n);
+/* The hash; the next bytes, if any, are hashed as a call of their own. */
+uint64_t dither_hasher_end(dither_hasher *hasher);
+
 #endif

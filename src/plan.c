@@ -6,6 +6,7 @@
 #include <string.h>
 #include "data/shuffle.h"
 #include "data/split.h"
+#include "hash.h"
 #include "steps.h"
 #include "wire.h"
 
@@ -294,20 +295,71 @@ out:
     return status;
 }
 
-dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
-                               dither_error *error)
+void dither_plan_workers_here(const dither_plan *p, int *first, int *last)
+{
+    const dither_relay *relay = p->problem.relay;
+    *first = relay ? dither_plan_rank_worker(p, relay->comm->ranks, relay->comm->rank) : 0;
+    *last = relay ? dither_plan_rank_worker(p, relay->comm->ranks, relay->comm->rank + 1) : p->workers;
+}
+
+/* All that decides how often ranks meet while constants and the optimum are found. */
+static uint64_t hash_of_options(const dither_plan *p)
+{
+    uint64_t h = p->problem.data->hash;
+    for (size_t i = 0; i < dither_option_count(); i++) {
+        const dither_option_info *info = dither_option_at(i);
+        if (!has_word("data problem method compression", info->group) && strcmp(info->name, "reference")) continue;
+        const char *text = dither_options_get(p->options, info->name);
+        h = dither_hash64(h, text, strlen(text));
+    }
+    return h;
+}
+
+/* Where the data is partial: that these are the rows of this rank's workers, and that what comes next, which is
+ * collective, is the same on all ranks. `status`: how it went here so far. */
+static dither_status meet(const dither_plan *p, dither_status so_far, dither_error *error)
+{
+    dither_status status = so_far;
+    dither_comm *comm = p->problem.relay->comm;
+    int first, last;
+    dither_plan_workers_here(p, &first, &last);
+    if (status == DITHER_OK && (dither_plan_worker_row(p, first) != p->problem.data->own_begin ||
+                                dither_plan_worker_row(p, last) != p->problem.data->own_end))
+        status = dither_fail(error, DITHER_USAGE, "rank %d of %d has read the rows of other workers: read the data with the same "
+                             "ranks and --workers that train", comm->rank, comm->ranks);
+    TRY(dither_comm_agree(comm, status, error));
+    TRY(dither_comm_gather_word(comm, (int64_t)hash_of_options(p), error));
+    for (int rank = 1; rank < comm->ranks; rank++)
+        if (comm->words[rank] != comm->words[0]) FAIL(DITHER_USAGE, "rank %d has other data or options than rank 0", rank);
+out:
+    return status;
+}
+
+/* What needs no look at the rows. */
+static dither_status choose(dither_plan *p, int ranks, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    p->d = dither_problem_length(&p->problem);
+    TRY(choose_codec(p, error));
+    TRY(choose_aggregate(p, ranks, error));
+    /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
+    p->memory = p->method->memory && p->omega > 0;
+    TRY(deal(p, error));
+    TRY(choose_stops(p, error));
+out:
+    return status;
+}
+
+static dither_status make(const dither_data *data, const dither_options *options, dither_relay *relay, int ranks,
+                          dither_plan *out, dither_error *error)
 {
     dither_plan p = {.options = options, .rows = data->rows, .local_steps = 1};
     dither_status status = choose_method(&p, error);
-    if (status != DITHER_OK) return status;
-    TRY(dither_problem_make(data, options, &p.problem, error));
-    p.d = dither_problem_length(&p.problem);
-    TRY(choose_codec(&p, error));
-    TRY(choose_aggregate(&p, ranks, error));
-    /* differences save nothing when the message is exact, and without memories the mean is the plain mean */
-    p.memory = p.method->memory && p.omega > 0;
-    TRY(deal(&p, error));
-    TRY(choose_stops(&p, error));
+    if (status == DITHER_OK) status = dither_problem_make(data, options, &p.problem, error);
+    p.problem.data = data, p.problem.relay = relay;
+    if (status == DITHER_OK) status = choose(&p, ranks, error);
+    if (relay) status = meet(&p, status, error);
+    TRY(status);
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_stepper(&p, error));
     const double drawn = (double)p.workers * p.batch * p.local_steps; /* in an iteration */
@@ -319,6 +371,19 @@ dither_status dither_plan_make(const dither_data *data, const dither_options *op
 out:
     dither_plan_free(&p);
     return status;
+}
+
+dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
+                               dither_error *error)
+{
+    return make(data, options, NULL, ranks, out, error);
+}
+
+dither_status dither_plan_make_on(dither_comm *comm, const dither_data *data, const dither_options *options,
+                                  dither_relay *relay, dither_plan *out, dither_error *error)
+{
+    *relay = (dither_relay){.comm = comm};
+    return make(data, options, data->partial ? relay : NULL, comm->ranks, out, error);
 }
 
 void dither_plan_free(dither_plan *plan)

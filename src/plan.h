@@ -7,7 +7,6 @@
 #include "method/method.h"
 #include "problem.h"
 
-
 struct dither_plan {
     const dither_options *options; /* not owned */
     dither_problem problem;
@@ -58,6 +57,11 @@ struct dither_plan {
 /* ranks: R, on which --aggregate auto depends. */
 dither_status dither_plan_make(const dither_data *data, const dither_options *options, int ranks, dither_plan *out,
                                dither_error *error);
+
+/* The same on a rank of comm; collective where each rank has its own workers' rows only, and then the same on all. The
+ * relay is filled in, and has to stay as long as the plan. */
+dither_status dither_plan_make_on(dither_comm *comm, const dither_data *data, const dither_options *options,
+                                  dither_relay *relay, dither_plan *out, dither_error *error);
 void dither_plan_free(dither_plan *plan);
 
 /* The rows in the order in which workers get them, and their labels as the loss takes them. */
@@ -69,6 +73,10 @@ int64_t dither_plan_worker_row(const dither_plan *plan, int worker);
 
 /* First worker of rank r: floor(n r / R). */
 int dither_plan_rank_worker(const dither_plan *plan, int ranks, int rank);
+
+/* The workers [*first, *last) whose rows are here: all of them but where the data is partial. Sums over workers go through
+ * plan->problem.relay. */
+void dither_plan_workers_here(const dither_plan *plan, int *first, int *last);
 
 /* gamma of iteration k (steps.c) */
 double dither_plan_gamma(const dither_plan *plan, int64_t k);

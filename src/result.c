@@ -28,7 +28,7 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     r->device = device;
     r->rows = p->rows, r->features = p->problem.data->features, r->outputs = p->problem.outputs, r->workers = p->workers;
     r->gamma = dither_plan_gamma(p, 0), r->alpha = p->alpha, r->omega = p->omega;
-    r->L_max = p->smoothness.row_max, r->L = isinf(p->smoothness.pooled) ? NAN : p->smoothness.pooled, r->mu = p->smoothness.mu;
+    r->L_max = p->smoothness.row_max, r->L = p->smoothness.pooled, r->mu = p->smoothness.mu;
     r->convex = dither_problem_is_convex(&p->problem);
     *out = r;
     return DITHER_OK;

@@ -289,16 +289,24 @@ out:
     return status;
 }
 
+/* dither_comm_agree. While ranks find constants and the optimum together, one that runs out of memory leaves the others
+ * waiting, and can't tell them but by ending them. */
+static dither_status agree(const training *t, const dither_data *data, dither_status mine, dither_error *error)
+{
+    if (data->partial && mine == DITHER_INTERNAL) t->run.comm->alone = 1;
+    return dither_comm_agree(t->run.comm, mine, error);
+}
+
 /* Whatever fails in here fails on all ranks. */
 static dither_status set_up(training *t, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK, solved = DITHER_OK;
-    TRY(dither_comm_agree(t->run.comm, dither_run_open(&t->run, t->run.comm, data, options, error), error));
+    TRY(agree(t, data, dither_run_open(&t->run, t->run.comm, data, options, error), error));
     TRY(dither_comm_agree(t->run.comm, dither_graphs_open(&t->graphs, &t->run, error), error));
     TRY(compare_inputs(t, data, error));
-    if (t->run.comm->rank == 0 && t->run.plan.reference)
+    if (t->run.plan.reference && (t->run.comm->rank == 0 || t->run.plan.problem.relay))
         solved = dither_solve(&t->run.plan.problem, !options->no_cache, &t->optimum, error);
-    TRY(dither_comm_agree(t->run.comm, solved, error));
+    TRY(agree(t, data, solved, error));
 out:
     return status;
 }
@@ -306,7 +314,7 @@ out:
 static dither_status train(training *t, dither_observer observer, void *user, dither_result **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    if (t->run.plan.reference) TRY(share_optimum(t, error));
+    if (t->run.plan.reference && !t->run.plan.problem.relay) TRY(share_optimum(t, error));
     TRY(dither_evaluator_open(&t->evaluator, t->run.comm, &t->run.rank, t->run.plan.rows, t->optimum, error));
     status = loop(t, observer, user, error);
     if (status != DITHER_OK && status != DITHER_DIVERGED) goto out;

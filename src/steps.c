@@ -30,7 +30,10 @@ static dither_status worker_smoothness(dither_plan *p, dither_error *error)
 {
     const double curvature = dither_loss_smoothness(p->problem.loss);
     dither_status status = DITHER_OK;
-    for (int i = 0; i < p->workers; i++) {
+    int first, last;
+    dither_plan_workers_here(p, &first, &last);
+    dither_relay_take(p->problem.relay, &p->L_worker, sizeof p->L_worker);
+    for (int i = first; i < last; i++) {
         const int64_t begin = dither_plan_worker_row(p, i), end = dither_plan_worker_row(p, i + 1);
         double norm;
         TRY(dither_gram_norm(dither_plan_data(p), begin, end, &norm, error));
@@ -38,28 +41,8 @@ static dither_status worker_smoothness(dither_plan *p, dither_error *error)
         const double L = curvature * norm * weight + p->problem.l2 + 2 * p->problem.nonconvex;
         if (L > p->L_worker) p->L_worker = L;
     }
-out:
-    return status;
-}
-
-/* Where no rank has all rows: L_max, which is a largest of all; and no other, so steps must not need one. */
-static dither_status find_smoothness_of_part(dither_plan *p, dither_error *error)
-{
-    dither_status status = DITHER_OK;
-    const dither_options *o = p->options;
-    dither_gamma_rule rule;
-    double value;
-    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
-    if (strcmp(o->reference, "none")) FAIL(DITHER_USAGE, "--read own: the optimum needs all rows; add --reference none");
-    if (rule != DITHER_GAMMA_NUMBER && rule != DITHER_GAMMA_OVER_L_MAX)
-        FAIL(DITHER_USAGE, "--read own: --gamma %s needs all rows; give a number, or xC for C/L_max", o->gamma);
-    if (!strcmp(o->gamma_schedule, "diana") || !strcmp(o->gamma_schedule, "stich"))
-        FAIL(DITHER_USAGE, "--read own: --gamma-schedule %s needs constants of all rows", o->gamma_schedule);
-    p->smoothness = (dither_smoothness){
-        .row_max = dither_loss_smoothness(p->problem.loss) * p->problem.data->largest_square + p->problem.l2 +
-                   2 * p->problem.nonconvex,
-        .pooled = INFINITY, .mu = dither_problem_is_convex(&p->problem) ? p->problem.l2 : 0};
-    p->L_worker = INFINITY;
+    dither_relay_pass(p->problem.relay, &p->L_worker, sizeof p->L_worker);
+    TRY(dither_relay_check(p->problem.relay, error));
 out:
     return status;
 }
@@ -130,7 +113,6 @@ static dither_status scale_gamma(dither_plan *p, dither_error *error)
     if (!strcmp(p->options->scale_gamma, "none")) return DITHER_OK;
     if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
         FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
-    if (p->problem.data->partial) FAIL(DITHER_USAGE, "--read own: --scale-gamma needs all rows");
     TRY(dither_parse_gamma(p->options->gamma, &rule, &value, error));
     TRY(dither_estimate_plan(p, &found, error));
     const int given = rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX;
@@ -171,12 +153,8 @@ out:
 dither_status dither_steps_choose(dither_plan *p, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    if (p->problem.data->partial) {
-        TRY(find_smoothness_of_part(p, error));
-    } else {
-        TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
-        TRY(worker_smoothness(p, error));
-    }
+    TRY(dither_smoothness_find(&p->problem, &p->smoothness, error));
+    TRY(worker_smoothness(p, error));
     const dither_facts facts = facts_of(p);
     if (!(facts.L > 0)) FAIL(DITHER_BAD_DATA, "all features are zero and l2 = 0: every x is optimal");
     TRY(choose_alpha(p, error));

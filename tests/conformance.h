@@ -3,7 +3,7 @@
 #define DITHER_TESTS_CONFORMANCE_H
 
 #include "bfloat16.h"
-#include "comm/comm.h"
+#include "comm/relay.h"
 
 enum { CONFORMANCE_RANKS = 16 };
 
@@ -92,10 +92,28 @@ static inline void check_reduce(dither_comm *comm)
     }
 }
 
+/* Summed in the order of the ranks: 2^53, then ones that are lost if they come one by one, and are not else. */
+static inline void check_relay(dither_comm *comm)
+{
+    dither_relay relay = {.comm = comm};
+    double sum[2] = {comm->rank, 0}, shared = comm->rank + 5;
+    if (comm->rank == 0) sum[0] = 0x1p53;
+    dither_relay_take(&relay, sum, sizeof sum);
+    for (int i = 0; i < 3; i++) sum[0] += 1, sum[1] = 3 * sum[1] + comm->rank;
+    dither_relay_pass(&relay, sum, sizeof sum);
+    double expected = 0;
+    for (int r = 0; r < comm->ranks; r++)
+        for (int i = 0; i < 3; i++) expected = 3 * expected + r;
+    assert_true(sum[0] == 0x1p53 && sum[1] == expected);
+    dither_relay_share(&relay, &shared, sizeof shared);
+    assert_true(shared == 5);
+    assert_int_equal(dither_relay_check(&relay, NULL), DITHER_OK);
+}
+
 static inline void check_conformance(dither_comm *comm)
 {
     assert_true(comm->ranks <= CONFORMANCE_RANKS);
-    check_gather(comm), check_alltoall(comm), check_broadcast(comm), check_reduce(comm);
+    check_gather(comm), check_alltoall(comm), check_broadcast(comm), check_reduce(comm), check_relay(comm);
 }
 
 #endif

@@ -1301,6 +1301,12 @@ static void test_hash(void **state)
         for (size_t at = 0; at < 8; at++) {
             const uint64_t h = dither_hash64(n * at, bytes + at, n);
             assert_int_equal(h, hash_slowly(n * at, bytes + at, n));
+            dither_hasher pieces = {.h = n * at}; /* of `at` bytes each, or one by one */
+            for (size_t done = 0, step = at ? at : 1; done < n; done += step)
+                dither_hasher_add(&pieces, bytes + at + done, n - done < step ? n - done : step);
+            assert_int_equal(dither_hasher_end(&pieces), h);
+            dither_hasher_add(&pieces, bytes, at); /* the next call's */
+            assert_int_equal(dither_hasher_end(&pieces), dither_hash64(h, bytes, at));
         }
     const uint64_t h = dither_hash64(0, bytes, 64);
     int flips = 0;

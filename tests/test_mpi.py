@@ -138,6 +138,11 @@ class SameBits(Case):
     def test_threads(self):
         self.check_same([2], MUSHROOMS, "--iterations", "200", "--threads", "2", "--reference", "none")
 
+    def test_read_own(self):
+        """Constants and optimum found by all ranks together, none of which has all rows."""
+        for words in [], ["--loss", "least-squares", "--prox", "l1:0.01", "--gamma", "theory"]:
+            self.check_same([2, 4], MUSHROOMS, "--l2", "6e-4", "--epochs", "5", "--read", "own", "--no-cache", *words)
+
     def test_target(self):
         """A stop that depends on an evaluation comes at the same iteration."""
         self.check_same([3], MUSHROOMS, "--l2", "0.1", "--target-gap", "1e-6")

@@ -120,8 +120,14 @@ class SameBits(Case):
 
 
 class ReadOwn(Case):
-    """Each rank reads its own workers' rows: the same bits, less memory."""
-    WORDS = ["--workers", "7", "--iterations", "60", "--gamma", "x0.5", "--reference", "none"]
+    """Each rank reads its own workers' rows: the same constants, optimum and bits, less memory."""
+    WORDS = ["--workers", "7", "--iterations", "60"]
+    # each a way of its own through the solver, or a step of its own
+    PROBLEMS = [["--gamma", "theory"], ["--loss", "least-squares", "--gamma", "theory"], ["--prox", "l1:0.05"],
+                ["--loss", "smooth-hinge", "--prox", "box:-0.1,0.2"], ["--prox", "ball:0.1"], ["--loss", "softmax"],
+                ["--loss", "softmax", "--prox", "l1:0.02"], ["--loss", "sigmoid"],
+                ["--method", "diana", "--scale-gamma", "mean", "--gamma-schedule", "diana"],
+                ["--method", "averaged-sgd", "--prox", "ball:3"], ["--gamma", "x0.5", "--reference", "none"]]
 
     def odd_file(self):
         """Blank lines, comments, CRLF, a byte order mark, rows without entries, no newline at the end."""
@@ -141,10 +147,57 @@ class ReadOwn(Case):
         for data in self.small, self.odd_file():
             alone, trace = self.train("threads", 1, data, *self.WORDS)
             for ranks in 2, 3, 5, 7:
-                own, other = self.train("tcp", ranks, data, *self.WORDS, "--read", "own")
-                self.assertEqual(own["state_hash"], alone["state_hash"])
-                self.assertEqual(other, trace)
+                own = self.check_own(ranks, data, alone, trace, *self.WORDS, "--no-cache")
                 self.assertLess(own["rank_nonzeros"], 2 * alone["rank_nonzeros"] / ranks)
+
+    def check_own(self, ranks, data, alone, trace, *words):
+        own, other = self.train("tcp", ranks, data, *words, "--read", "own")
+        for key in "L_max", "L", "mu", "gamma", "alpha", "fstar", "state_hash":
+            self.assertEqual(own[key], alone[key], (key, words))
+        self.assertEqual(other, trace, words)
+        return own
+
+    def test_problems(self):
+        for i, words in enumerate(self.PROBLEMS):
+            alone, trace = self.train("threads", 1, self.small, *self.WORDS, *words, "--no-cache")
+            self.check_own(2 + i % 3, self.small, alone, trace, *self.WORDS, *words, "--no-cache")
+
+    def test_more_features_than_rows(self):
+        write_rows(self.path("wide"), 40, 300, 6)
+        for words in [], ["--l2", "1e-3", "--prox", "l1:0.01"]:
+            alone, trace = self.train("threads", 1, self.path("wide"), *self.WORDS, *words, "--no-cache")
+            self.check_own(3, self.path("wide"), alone, trace, *self.WORDS, *words, "--no-cache")
+
+    def test_many_ranks_one_optimum(self):
+        """To the default target, far more rows than a block of the Hessian; and a cache that both ways of reading share."""
+        write_rows(self.path("many"), 700, 9, 4)
+        words = ["--workers", "7", "--l2", "0.01"]
+        alone, trace = self.train("threads", 1, self.path("many"), *words, "--no-cache")
+        self.assertEqual(alone["stop"], "target-gap")
+        cache = self.path("cache-of-own")
+        self.env["XDG_CACHE_HOME"], before = cache, self.env["XDG_CACHE_HOME"]
+        try:
+            self.check_own(4, self.path("many"), alone, trace, *words)
+            self.check_own(3, self.path("many"), alone, trace, *words)
+            self.train("threads", 1, self.path("many"), *words)
+            self.assertEqual(len(os.listdir(os.path.join(cache, "dither"))), 1)
+        finally:
+            self.env["XDG_CACHE_HOME"] = before
+
+    def test_other_options(self):
+        """What decides how often the ranks meet has to be the same on all."""
+        for words in ["--l2", "0.5"], ["--reference", "none"], ["--loss", "softmax"]:
+            at = ["--ranks", "3", "--rendezvous", "127.0.0.1:%d" % free_port(), "--threads", "1", "--device", "cpu"]
+            self.check_ended([self.start("train", self.small, *self.WORDS, "--read", "own", *at, "--rank", str(r),
+                                         *(words if r == 1 else [])) for r in (2, 1, 0)],
+                             2, "rank 1 has other data or options than rank 0")
+
+    def test_no_optimum(self):
+        """What the ranks find out together they say once."""
+        with open(self.path("apart"), "w") as f:
+            f.write("".join("%d 1:%d 2:%d\n" % (1 if i % 2 else -1, 5 if i % 2 else -5, i) for i in range(30)))
+        self.check_ended(self.launch("tcp", 3, self.path("apart"), "--l2", "0", "--read", "own", "--no-cache"), 2,
+                         "classes can be separated")
 
     def test_line_of_an_error(self):
         with open(self.odd_file(), encoding="utf-8", newline="") as f:
@@ -162,8 +215,8 @@ class ReadOwn(Case):
                 f.write("%d %s\n" % (r.choice((1, -1)), " ".join("%d:%.4f" % (c, r.random()) for c in range(r.randint(1, 9), 300, 9))))
         peaks = {}
         for kind, ranks, read in ("threads", 1, "all"), ("tcp", 4, "own"):
-            processes = self.launch(kind, ranks, self.path("large"), "--iterations", "1", "--gamma", "x0.5", "--reference",
-                                    "none", "--quiet", "--read", read)
+            processes = self.launch(kind, ranks, self.path("large"), "--iterations", "1", "--quiet", "--no-cache", "--read",
+                                    read)
             peaks[read] = 0
             for p in processes:
                 _, status, usage = os.wait4(p.pid, 0)
@@ -174,8 +227,7 @@ class ReadOwn(Case):
         self.assertLess(peaks["own"], 0.5 * peaks["all"], peaks)
 
     def test_refused(self):
-        for words, part in [(["--gamma", "practical"], "--gamma practical"), (["--reference", "auto"], "--reference none"),
-                            (["--shuffle", "1"], "--shuffle"), (["--gamma-schedule", "diana"], "--gamma-schedule diana")]:
+        for words, part in [(["--shuffle", "1"], "--shuffle"), (["--split", "by-label"], "--split")]:
             self.check_ended(self.launch("tcp", 2, self.small, *self.WORDS, "--read", "own", *words), 2, part)
         packed = self.path("packed.gz")
         with gzip.open(packed, "wb") as f, open(self.small, "rb") as plain:

@@ -39,8 +39,7 @@ void cli_report_print(const dither_result *result, const char *status)
     if (result->outputs > 1) printf("%" PRId64 " classes, ", result->outputs);
     printf("n = %" PRId64 " workers\n", result->workers);
     printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);
-    if (isnan(result->L)) printf("  smoothness   L_max %.6g\n", result->L_max);
-    else printf("  smoothness   L_max %.6g, L %.6g, mu %.6g\n", result->L_max, result->L, result->mu);
+    printf("  smoothness   L_max %.6g, L %.6g, mu %.6g\n", result->L_max, result->L, result->mu);
     printf("  iterations   %" PRId64 ", %.4g epochs, %s\n", result->iterations, result->last.epochs, seconds);
     print_optimality(result);
     printf("  sent         %s a worker, %s on the wire\n", bits, bytes);

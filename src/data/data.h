@@ -10,10 +10,15 @@ struct dither_data {
     int32_t *column;    /* nonzeros, from 0, ascending within a row */
     double *value;      /* nonzeros, finite, not 0 */
     double *label;      /* rows, finite */
-    int partial;        /* only the rows of this rank's workers have entries; labels and counts of rows are of all */
-    double largest_square; /* with partial: of ||a_j||^2 over all rows */
+    int partial;        /* only the rows of this rank's workers have entries; `nonzeros` counts those, and labels and
+                           counts of rows are of all */
+    int64_t own_begin, own_end; /* with partial: those rows */
     uint64_t hash;      /* of shape, columns, values and labels: the key of the optimum's cache */
 };
+
+/* The rows that have their entries here. */
+static inline int64_t dither_data_begin(const struct dither_data *data) { return data->partial ? data->own_begin : 0; }
+static inline int64_t dither_data_end(const struct dither_data *data) { return data->partial ? data->own_end : data->rows; }
 
 /* data->hash := that of shape, columns, values and labels */
 void dither_data_set_hash(struct dither_data *data);

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "comm/comm.h"
+#include "comm/relay.h"
 #include "hash.h"
 #include "options.h"
 #include "read_file.h"
@@ -173,28 +173,18 @@ out:
 }
 
 /* What all ranks know of the data together. */
-static dither_status share_facts(own_reader *r, const struct dither_data *part, struct dither_data *data, dither_error *error)
+static dither_status share_facts(own_reader *r, const struct dither_data *part, struct dither_data *data, int64_t *nonzeros,
+                                 dither_error *error)
 {
     dither_status status = DITHER_OK;
     dither_comm *comm = r->comm;
-    double largest = 0;
-    int64_t word;
-    for (int64_t j = 0; j < part->rows; j++) {
-        double square = 0;
-        for (int64_t k = part->row_start[j]; k < part->row_start[j + 1]; k++) square += part->value[k] * part->value[k];
-        largest = square > largest ? square : largest;
-    }
-    memcpy(&word, &largest, sizeof word); /* of numbers that are not negative, the order is that of their bits */
-    TRY(dither_comm_gather_word(comm, word, error));
-    for (int q = 0; q < comm->ranks; q++) word = comm->words[q] > word ? comm->words[q] : word;
-    memcpy(&data->largest_square, &word, sizeof word);
+    TRY(dither_comm_gather_word(comm, part->nonzeros, error));
+    for (int q = 0; q <= comm->ranks; q++) nonzeros[q] = q ? nonzeros[q - 1] + comm->words[q - 1] : 0;
     TRY(dither_comm_gather_word(comm, part->features, error));
     for (int q = 0; q < comm->ranks; q++) data->features = comm->words[q] > data->features ? comm->words[q] : data->features;
     if (r->options->features_set) data->features = r->options->features;
     if (!data->features)
         FAIL(DITHER_BAD_DATA, "%s: no row has a feature; say how many there are with --features", dither_path_shown(r->path));
-    TRY(dither_comm_gather_word(comm, (int64_t)part->hash, error));
-    data->hash = dither_hash64(0, comm->words, (size_t)comm->ranks * sizeof *comm->words);
 out:
     return status;
 }
@@ -214,7 +204,8 @@ static dither_status put_in_place(own_reader *r, struct dither_data *part, struc
     memcpy(data->label + first, part->label, (size_t)part->rows * sizeof *data->label);
     for (int q = 0; q < comm->ranks; q++) bytes[q] = (size_t)(r->first[q + 1] - r->first[q]) * sizeof *data->label;
     TRY(comm->allgather(comm, data->label, bytes, error));
-    data->rows = r->all, data->nonzeros = part->nonzeros, data->partial = 1;
+    data->rows = r->all, data->nonzeros = part->nonzeros;
+    data->partial = 1, data->own_begin = first, data->own_end = last;
     data->column = part->column, data->value = part->value;
     part->column = NULL, part->value = NULL;
 out:
@@ -222,18 +213,42 @@ out:
     return status;
 }
 
+/* That of dither_data_set_hash with all rows in one place: it passes through the ranks once for every array. */
+static dither_status hash_of_all(const own_reader *r, struct dither_data *data, const int64_t *nonzeros, dither_error *error)
+{
+    const int64_t shape[] = {data->rows, data->features, nonzeros[r->comm->ranks]}, zero = 0, own = data->nonzeros;
+    dither_relay relay = {.comm = r->comm};
+    dither_hasher h = {.h = dither_hash64(0, shape, sizeof shape)};
+    for (int array = 0; array < 3; array++) {
+        dither_relay_take(&relay, &h, sizeof h);
+        if (array == 0 && r->comm->rank == 0) dither_hasher_add(&h, &zero, sizeof zero);
+        for (int64_t j = data->own_begin; array == 0 && j < data->own_end; j++) {
+            const int64_t end = nonzeros[r->comm->rank] + data->row_start[j + 1];
+            dither_hasher_add(&h, &end, sizeof end);
+        }
+        if (array == 1) dither_hasher_add(&h, data->column, (size_t)own * sizeof *data->column);
+        if (array == 2) dither_hasher_add(&h, data->value, (size_t)own * sizeof *data->value);
+        dither_relay_pass(&relay, &h, sizeof h);
+        dither_hasher_end(&h);
+    }
+    data->hash = dither_hash64(h.h, data->label, (size_t)data->rows * sizeof *data->label);
+    return dither_relay_check(&relay, error);
+}
+
 static dither_status read_own(own_reader *r, struct dither_data *data, dither_error *error)
 {
     dither_status status = DITHER_OK;
     struct dither_data part = {0};
+    int64_t *nonzeros = NULL; /* R + 1: before each rank's rows, and of all */
     TRY(dither_comm_agree(r->comm, open_file(r, error), error));
     TRY(find_places(r, error));
+    TRY_ALLOC(nonzeros, r->comm->ranks + 1);
     TRY(dither_comm_agree(r->comm, read_part(r, &part, error), error));
-    dither_data_set_hash(&part);
-    TRY(share_facts(r, &part, data, error));
+    TRY(share_facts(r, &part, data, nonzeros, error));
     TRY(put_in_place(r, &part, data, error));
+    TRY(hash_of_all(r, data, nonzeros, error));
 out:
-    free(part.row_start), free(part.column), free(part.value), free(part.label);
+    free(part.row_start), free(part.column), free(part.value), free(part.label), free(nonzeros);
     return status;
 }
 

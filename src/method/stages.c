@@ -10,8 +10,8 @@
 static dither_status open_rank(dither_run *out, const dither_data *data, const dither_options *options, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const dither_comm *comm = out->comm;
-    TRY(dither_plan_make(data, options, comm->ranks, &out->plan, error));
+    dither_comm *comm = out->comm;
+    TRY(dither_plan_make_on(comm, data, options, &out->relay, &out->plan, error));
     if (out->plan.workers < comm->ranks)
         FAIL(DITHER_USAGE, "--workers %d: there are %d ranks, and each hosts one worker at least", out->plan.workers,
              comm->ranks);

@@ -10,6 +10,7 @@
 /* What a run has reached. */
 struct dither_run {
     dither_plan plan;
+    dither_relay relay; /* of the plan */
     dither_rank rank;
     dither_comm *comm; /* of words on the host; not owned */
     dither_comm *link; /* of messages on the devices, or NULL: they cross by `comm` */

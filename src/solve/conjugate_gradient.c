@@ -13,7 +13,7 @@ int dither_conjugate_gradients(dither_newton_system *system, const double *b, do
     double rz = dither_dot(r, z, n);
     const double stop = tolerance * tolerance * rz;
     for (int64_t step = 0; step < limit; step++) {
-        if (!(rz > stop)) return 1;
+        if (!(rz > stop) || dither_relay_failed(system->objective->relay)) return 1;
         dither_newton_system_product(system, p, q);
         const double curvature = dither_dot(p, q, n);
         if (!(curvature > 1e-14 * rz)) return 1; /* H is singular along p: what has been found so far has to do */

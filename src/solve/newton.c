@@ -187,6 +187,7 @@ dither_status dither_newton_minimise(dither_newton *newton, int polish, double *
     newton->norm = newton->decrement = INFINITY;
     for (int iteration = 0, stalled = 0; iteration < newton->limit; iteration++) {
         const int outside = evaluate(newton, x, &norm);
+        TRY(dither_relay_check(newton->objective->relay, error));
         if (iteration == 0) first = norm;
         if (is_finished(newton, polish, norm, x, &stalled)) break;
         if (is_unbounded(newton, x)) {

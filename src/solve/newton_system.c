@@ -18,15 +18,17 @@ dither_status dither_newton_system_create(const dither_objective *objective, int
     out->flat = one && (dk_loss_curvature(objective->loss, 4, 1) == 0 || dk_loss_curvature(objective->loss, -4, 1) == 0);
     TRY_ALLOC(out->column_of, d);
     TRY_ALLOC(out->unknown_of, d);
-    TRY_ALLOC(out->weight, data->rows);
+    TRY_ALLOC(out->weight, objective->end - objective->begin);
     TRY_ALLOC(out->bound, d);
     TRY_ALLOC(out->ridge, d);
     TRY_ALLOC(out->scale, d);
     TRY_ALLOC(out->work, 6 * d);
     TRY_ALLOC(out->spread, one ? 0 : 2 * d);
     const double smoothness = dither_loss_smoothness(objective->loss) / (double)data->rows;
+    dither_relay_take(objective->relay, out->bound, (size_t)d * sizeof *out->bound);
     for (int64_t k = 0; one && k < data->nonzeros; k++)
         out->bound[data->column[k]] += smoothness * data->value[k] * data->value[k];
+    dither_relay_pass(objective->relay, out->bound, (size_t)d * sizeof *out->bound);
 out:
     return status;
 }
@@ -36,7 +38,7 @@ void dither_newton_system_release(dither_newton_system *system)
     free(system->column_of), free(system->unknown_of);
     free(system->own_row_start), free(system->own_column), free(system->own_value);
     free(system->weight), free(system->bound), free(system->ridge), free(system->scale);
-    free(system->matrix), free(system->panels);
+    free(system->matrix);
     free(system->work), free(system->spread);
     *system = (dither_newton_system){0};
 }
@@ -68,6 +70,7 @@ out:
 
 static dither_status select_columns(dither_newton_system *system, const unsigned char *is_free, dither_error *error)
 {
+    dither_status status = DITHER_OK;
     const dither_data *data = system->objective->data;
     int64_t unknowns = 0;
     for (int64_t c = 0; c < system->objective->d; c++) {
@@ -76,7 +79,13 @@ static dither_status select_columns(dither_newton_system *system, const unsigned
     }
     system->unknowns = unknowns;
     system->row_start = data->row_start, system->column = data->column, system->value = data->value;
-    return unknowns < data->features && system->objective->outputs == 1 ? copy_rows(system, error) : DITHER_OK;
+    if (unknowns < data->features && system->objective->outputs == 1) TRY(copy_rows(system, error));
+    system->entries = 0;
+    dither_relay_take(system->objective->relay, &system->entries, sizeof system->entries);
+    system->entries += (double)system->row_start[data->rows];
+    dither_relay_pass(system->objective->relay, &system->entries, sizeof system->entries);
+out:
+    return status;
 }
 
 void dither_newton_system_damp(dither_newton_system *system, double length)
@@ -91,19 +100,23 @@ static void weigh_rows(dither_newton_system *system, double *diagonal)
 {
     const dither_objective *objective = system->objective;
     const int64_t rows = objective->data->rows;
+    const size_t bytes = (size_t)system->unknowns * sizeof *diagonal;
     if (objective->outputs > 1) {
         double *const all = system->spread;
         dither_objective_diagonal(objective, all);
         for (int64_t u = 0; u < system->unknowns; u++) diagonal[u] = all[system->column_of[u]];
         return;
     }
-    memset(diagonal, 0, (size_t)system->unknowns * sizeof *diagonal);
-    for (int64_t j = 0; j < rows; j++) {
-        const double curvature = dk_loss_curvature(objective->loss, objective->margin[j], objective->y[j]);
-        const double weight = system->weight[j] = curvature / (double)rows;
+    memset(diagonal, 0, bytes);
+    dither_relay_take(objective->relay, diagonal, bytes);
+    for (int64_t j = objective->begin; j < objective->end; j++) {
+        const int64_t here = j - objective->begin;
+        const double curvature = dk_loss_curvature(objective->loss, objective->margin[here], objective->y[j]);
+        const double weight = system->weight[here] = curvature / (double)rows;
         for (int64_t k = system->row_start[j]; k < system->row_start[j + 1]; k++)
             diagonal[system->column[k]] += weight * system->value[k] * system->value[k];
     }
+    dither_relay_pass(objective->relay, diagonal, bytes);
 }
 
 dither_status dither_newton_system_refresh(dither_newton_system *system, const unsigned char *is_free,
@@ -137,20 +150,24 @@ static void product_outputs(dither_newton_system *system, const double *p, doubl
 
 void dither_newton_system_product(dither_newton_system *system, const double *p, double *out)
 {
+    const dither_objective *const f = system->objective;
     const int32_t *const column = system->column;
     const double *const value = system->value;
-    if (system->objective->outputs > 1) {
+    const size_t bytes = (size_t)system->unknowns * sizeof *out;
+    if (f->outputs > 1) {
         product_outputs(system, p, out);
         return;
     }
     for (int64_t u = 0; u < system->unknowns; u++) out[u] = system->ridge[u] * p[u];
-    for (int64_t j = 0; j < system->objective->data->rows; j++) {
+    dither_relay_take(f->relay, out, bytes);
+    for (int64_t j = f->begin; j < f->end; j++) {
         const int64_t begin = system->row_start[j], end = system->row_start[j + 1];
         double dot = 0;
         for (int64_t k = begin; k < end; k++) dot += value[k] * p[column[k]];
-        dot *= system->weight[j];
+        dot *= system->weight[j - f->begin];
         for (int64_t k = begin; k < end; k++) out[column[k]] += dot * value[k];
     }
+    dither_relay_pass(f->relay, out, bytes);
 }
 
 dither_status dither_newton_system_factor(dither_newton_system *system, double shift, int *definite,
@@ -159,12 +176,12 @@ dither_status dither_newton_system_factor(dither_newton_system *system, double s
     dither_status status = DITHER_OK;
     const int64_t order = dither_padded(system->unknowns);
     if (order > system->matrix_order) {
-        free(system->matrix), free(system->panels);
-        system->matrix = system->panels = NULL, system->matrix_order = 0;
-        TRY_ALLOC(system->matrix, order * order);
-        TRY_ALLOC(system->panels, order * DITHER_DEPTH);
+        free(system->matrix);
+        system->matrix = NULL, system->matrix_order = 0;
+        TRY_ALLOC(system->matrix, order * (order + DITHER_DEPTH));
         system->matrix_order = order;
     }
+    system->panels = system->matrix + order * order;
     dither_hessian_assemble(system, order, shift);
     *definite = system->factored = dither_cholesky_factor(system->matrix, order, system->panels, system->threads);
 out:
@@ -201,8 +218,7 @@ out:
 /* How many steps of conjugate gradients cost what a factorization does. */
 static double factor_steps(const dither_newton_system *system)
 {
-    const double entries = (double)system->row_start[system->objective->data->rows];
-    return dither_hessian_cost(system) / (4 * entries + 10 * (double)system->unknowns);
+    return dither_hessian_cost(system) / (4 * system->entries + 10 * (double)system->unknowns);
 }
 
 /* Conjugate gradients for as many steps as a factorization costs, then that; at once where it costs few. */
@@ -232,6 +248,7 @@ dither_status dither_newton_system_solve(dither_newton_system *system, const dou
     double *const b = system->work, *const x = b + d, *const work = x + d;
     for (int64_t u = 0; u < system->unknowns; u++) b[u] = rhs[system->column_of[u]];
     if (system->unknowns > 0) TRY(solve(system, b, tolerance, x, work, error));
+    TRY(dither_relay_check(system->objective->relay, error));
     for (int64_t c = 0; c < d; c++) out[c] = system->unknown_of[c] < 0 ? 0.0 : x[system->unknown_of[c]];
 out:
     return status;

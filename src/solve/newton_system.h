@@ -19,12 +19,14 @@ typedef struct dither_newton_system {
     int64_t *own_row_start;
     int32_t *own_column;
     double *own_value;
-    double *weight;   /* N: phi''_j / N */
+    double entries;   /* of all rows, in free columns */
+    double *weight;   /* M: phi''_j / N, of the rows that are here */
     double *bound;    /* d: what (1/N) sum_j phi''_j a_jc^2 is at most */
     double *ridge;    /* unknowns: what H has on its diagonal besides the rows: l2 and more */
     double *scale;    /* unknowns: 1 / sqrt(the diagonal of H), 0 for a column of zeros */
-    double *matrix, *panels; /* scaled H, then its factor; NULL until the first factorization */
-    int64_t matrix_order;    /* padded unknowns that matrix and panels have room for */
+    double *matrix, *panels; /* scaled H, then its factor; NULL until the first factorization; and, in the same memory
+                                behind it, room for the factorization */
+    int64_t matrix_order;    /* padded unknowns that both have room for */
     double shift;            /* added to the scaled diagonal, > 0 where H is singular */
     int threads;             /* for dense matrices */
     int flat;                /* the loss has parts without curvature, where a Newton step knows no length */
@@ -71,7 +73,7 @@ void dither_hessian_assemble(dither_newton_system *system, int64_t order, double
 dither_status dither_newton_system_factor(dither_newton_system *system, double shift, int *definite,
                                           dither_error *error);
 
-/* Multiplications that assembling and factoring take. */
+/* Multiplications that assembling and factoring take. With a relay, on all ranks at once. */
 double dither_hessian_cost(const dither_newton_system *system);
 
 #endif

@@ -8,16 +8,18 @@
 #include "sum.h"
 
 typedef struct dither_objective {
-    const dither_data *data; /* N rows, d features; borrowed, like y */
+    const dither_data *data; /* N rows, d features; borrowed, like y and the relay */
+    dither_relay *relay;     /* of the problem */
+    int64_t begin, end;      /* rows that are here, M of them: all N without a relay */
     const double *y;
     int loss;
     double l2;
     int outputs;      /* K */
     int64_t d;        /* K x features */
-    double *margin;   /* N x K: a_j.x at the x of the last dither_objective_gradient */
+    double *margin;   /* M x K: a_j.x at the x of the last dither_objective_gradient */
     dither_sum *sums; /* d */
     /* with several outputs (outputs.c), else NULL */
-    double *slope;    /* N x K */
+    double *slope;    /* M x K */
     double *spread;   /* 2 x d: vectors feature after feature */
     double *row;      /* K */
 } dither_objective;
@@ -47,8 +49,9 @@ void dither_objective_diagonal(const dither_objective *objective, double *out);
 /* ---- outputs.c, for objective.c ---- */
 
 void dither_outputs_gradient(dither_objective *objective, const double *x, double *gradient);
-double dither_outputs_value(const dither_objective *objective); /* sum of the rows' losses */
-double dither_outputs_bregman(const dither_objective *objective, const double *delta);
+/* += what the rows that are here add */
+void dither_outputs_value(const dither_objective *objective, dither_sum *total);
+void dither_outputs_bregman(const dither_objective *objective, const double *delta, dither_sum *total);
 int dither_outputs_separated(const dither_objective *objective);
 
 /* a_j.x */

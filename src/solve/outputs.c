@@ -32,49 +32,51 @@ static void row_dots(const dither_objective *f, int64_t j, const double *x, doub
     }
 }
 
+static double *margins_of(const dither_objective *f, int64_t j) { return f->margin + (j - f->begin) * f->outputs; }
+static double *slopes_of(const dither_objective *f, int64_t j) { return f->slope + (j - f->begin) * f->outputs; }
+
 void dither_outputs_gradient(dither_objective *f, const double *x, double *gradient)
 {
     const dither_data *data = f->data;
     const int outputs = f->outputs;
-    memset(f->sums, 0, (size_t)f->d * sizeof *f->sums);
+    const size_t bytes = (size_t)f->d * sizeof *f->sums;
+    memset(f->sums, 0, bytes);
     spread(f, x, f->spread);
-    for (int64_t j = 0; j < data->rows; j++) {
-        double *const slope = f->slope + j * outputs;
-        row_dots(f, j, f->spread, f->margin + j * outputs);
-        memcpy(slope, f->margin + j * outputs, (size_t)outputs * sizeof *slope);
+    dither_relay_take(f->relay, f->sums, bytes);
+    for (int64_t j = f->begin; j < f->end; j++) {
+        double *const margin = margins_of(f, j), *const slope = slopes_of(f, j);
+        row_dots(f, j, f->spread, margin);
+        memcpy(slope, margin, (size_t)outputs * sizeof *slope);
         dk_multi_slopes(f->loss, slope, outputs, f->y[j]);
         for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++)
             for (int k = 0; k < outputs; k++)
                 dither_sum_add(&f->sums[(int64_t)data->column[e] * outputs + k], slope[k] * data->value[e]);
     }
+    dither_relay_pass(f->relay, f->sums, bytes);
     for (int64_t i = 0; i < f->d; i++) f->spread[i] = dither_sum_value(&f->sums[i]) / (double)data->rows;
     gather(f, f->spread, gradient);
     for (int64_t i = 0; i < f->d; i++) gradient[i] += f->l2 * x[i];
 }
 
-double dither_outputs_value(const dither_objective *f)
+void dither_outputs_value(const dither_objective *f, dither_sum *total)
 {
-    dither_sum loss = {0};
-    for (int64_t j = 0; j < f->data->rows; j++)
-        dither_sum_add(&loss, dk_multi_value(f->loss, f->margin + j * f->outputs, f->outputs, f->y[j]));
-    return dither_sum_value(&loss);
+    for (int64_t j = f->begin; j < f->end; j++)
+        dither_sum_add(total, dk_multi_value(f->loss, margins_of(f, j), f->outputs, f->y[j]));
 }
 
-double dither_outputs_bregman(const dither_objective *f, const double *delta)
+void dither_outputs_bregman(const dither_objective *f, const double *delta, dither_sum *total)
 {
-    dither_sum total = {0};
     spread(f, delta, f->spread);
-    for (int64_t j = 0; j < f->data->rows; j++) {
+    for (int64_t j = f->begin; j < f->end; j++) {
         row_dots(f, j, f->spread, f->row);
-        dither_sum_add(&total, dk_multi_bregman(f->loss, f->margin + j * f->outputs, f->row, f->outputs, f->y[j]));
+        dither_sum_add(total, dk_multi_bregman(f->loss, margins_of(f, j), f->row, f->outputs, f->y[j]));
     }
-    return dither_sum_value(&total);
 }
 
 int dither_outputs_separated(const dither_objective *f)
 {
-    for (int64_t j = 0; j < f->data->rows; j++) {
-        const double *z = f->margin + j * f->outputs;
+    for (int64_t j = f->begin; j < f->end; j++) {
+        const double *z = margins_of(f, j);
         for (int k = 0; k < f->outputs; k++)
             if (k != (int)f->y[j] && !(z[(int)f->y[j]] > z[k])) return 0;
     }
@@ -87,15 +89,18 @@ void dither_objective_curvature(const dither_objective *f, const double *v, doub
     const int outputs = f->outputs;
     double *const in = f->spread, *const sum = in + f->d;
     spread(f, v, in);
-    memset(sum, 0, (size_t)f->d * sizeof *sum);
-    for (int64_t j = 0; j < data->rows; j++) {
+    const size_t bytes = (size_t)f->d * sizeof *sum;
+    memset(sum, 0, bytes);
+    dither_relay_take(f->relay, sum, bytes);
+    for (int64_t j = f->begin; j < f->end; j++) {
         row_dots(f, j, in, f->row);
-        dk_multi_curvature(f->loss, f->slope + j * outputs, f->row, outputs, f->y[j]);
+        dk_multi_curvature(f->loss, slopes_of(f, j), f->row, outputs, f->y[j]);
         for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++) {
             double *const at = sum + (int64_t)data->column[e] * outputs;
             for (int k = 0; k < outputs; k++) at[k] += data->value[e] * f->row[k];
         }
     }
+    dither_relay_pass(f->relay, sum, bytes);
     gather(f, sum, out);
     for (int64_t i = 0; i < f->d; i++) out[i] /= (double)data->rows;
 }
@@ -105,9 +110,11 @@ void dither_objective_diagonal(const dither_objective *f, double *out)
     const dither_data *data = f->data;
     const int outputs = f->outputs;
     double *const sum = f->spread;
-    memset(sum, 0, (size_t)f->d * sizeof *sum);
-    for (int64_t j = 0; j < data->rows; j++) {
-        const double *const slope = f->slope + j * outputs;
+    const size_t bytes = (size_t)f->d * sizeof *sum;
+    memset(sum, 0, bytes);
+    dither_relay_take(f->relay, sum, bytes);
+    for (int64_t j = f->begin; j < f->end; j++) {
+        const double *const slope = slopes_of(f, j);
         for (int k = 0; k < outputs; k++) { /* the k-th element of the Hessian's product with the k-th unit vector */
             memset(f->row, 0, (size_t)outputs * sizeof *f->row);
             f->row[k] = 1;
@@ -116,6 +123,7 @@ void dither_objective_diagonal(const dither_objective *f, double *out)
                 sum[(int64_t)data->column[e] * outputs + k] += f->row[k] * data->value[e] * data->value[e];
         }
     }
+    dither_relay_pass(f->relay, sum, bytes);
     gather(f, sum, out);
     for (int64_t i = 0; i < f->d; i++) out[i] /= (double)data->rows;
 }

@@ -10,8 +10,13 @@
 typedef struct gram {
     const dither_data *data;
     int64_t begin, end;
+    dither_relay *relay; /* NULL: all of these rows are here */
     double *sum; /* d: A^T q of the second */
 } gram;
+
+/* Those of the rows that are here */
+static int64_t first_row(const gram *g) { return g->relay ? dither_data_begin(g->data) : g->begin; }
+static int64_t last_row(const gram *g) { return g->relay ? dither_data_end(g->data) : g->end; }
 
 static void row_add(const dither_data *data, int64_t j, double factor, double *x)
 {
@@ -22,8 +27,11 @@ static void row_add(const dither_data *data, int64_t j, double factor, double *x
 static void apply_columns(void *context, const double *q, double *out)
 {
     const gram *g = context;
-    memset(out, 0, (size_t)g->data->features * sizeof *out);
-    for (int64_t j = g->begin; j < g->end; j++) row_add(g->data, j, dither_row_dot(g->data, j, q), out);
+    const size_t bytes = (size_t)g->data->features * sizeof *out;
+    memset(out, 0, bytes);
+    dither_relay_take(g->relay, out, bytes);
+    for (int64_t j = first_row(g); j < last_row(g); j++) row_add(g->data, j, dither_row_dot(g->data, j, q), out);
+    dither_relay_pass(g->relay, out, bytes);
 }
 
 /* out[rows] = A A^T q. Only the columns that these rows touch are cleared: a shard of few rows costs little however
@@ -32,9 +40,15 @@ static void apply_rows(void *context, const double *q, double *out)
 {
     const gram *g = context;
     const dither_data *data = g->data;
+    const size_t bytes = (size_t)data->features * sizeof *g->sum, all = (size_t)(g->end - g->begin) * sizeof *out;
     for (int64_t k = data->row_start[g->begin]; k < data->row_start[g->end]; k++) g->sum[data->column[k]] = 0;
-    for (int64_t j = g->begin; j < g->end; j++) row_add(data, j, q[j - g->begin], g->sum);
-    for (int64_t j = g->begin; j < g->end; j++) out[j - g->begin] = dither_row_dot(data, j, g->sum);
+    if (g->relay) memset(g->sum, 0, bytes);
+    dither_relay_take(g->relay, g->sum, bytes);
+    for (int64_t j = first_row(g); j < last_row(g); j++) row_add(data, j, q[j - g->begin], g->sum);
+    dither_relay_pass(g->relay, g->sum, bytes);
+    dither_relay_take(g->relay, out, all);
+    for (int64_t j = first_row(g); j < last_row(g); j++) out[j - g->begin] = dither_row_dot(data, j, g->sum);
+    dither_relay_pass(g->relay, out, all);
 }
 
 static double row_square(const dither_data *data, int64_t j)
@@ -44,14 +58,17 @@ static double row_square(const dither_data *data, int64_t j)
     return total;
 }
 
-dither_status dither_gram_norm(const dither_data *data, int64_t begin, int64_t end, double *out, dither_error *error)
+static dither_status gram_norm(const dither_data *data, int64_t begin, int64_t end, dither_relay *relay, double *out,
+                               dither_error *error)
 {
     dither_status status = DITHER_OK;
-    gram g = {.data = data, .begin = begin, .end = end};
+    gram g = {.data = data, .begin = begin, .end = end, .relay = relay};
     const int64_t rows = end - begin;
     double trace = 0, norm = 0;
     *out = 0;
-    for (int64_t j = begin; j < end; j++) trace += row_square(data, j);
+    dither_relay_take(relay, &trace, sizeof trace);
+    for (int64_t j = first_row(&g); j < last_row(&g); j++) trace += row_square(data, j);
+    dither_relay_pass(relay, &trace, sizeof trace);
     if (!dk_finite(trace)) FAIL(DITHER_BAD_DATA, "the squares of the features overflow: scale the features");
     if (rows <= 1 || data->features == 1) {
         *out = rows > 0 ? trace / (double)rows : 0;
@@ -62,9 +79,15 @@ dither_status dither_gram_norm(const dither_data *data, int64_t begin, int64_t e
                                  trace * (1 + 1e-12), &norm, error));
         *out = norm / (double)rows;
     }
+    TRY(dither_relay_check(relay, error));
 out:
     free(g.sum);
     return status;
+}
+
+dither_status dither_gram_norm(const dither_data *data, int64_t begin, int64_t end, double *out, dither_error *error)
+{
+    return gram_norm(data, begin, end, NULL, out, error);
 }
 
 /* ---- the strong convexity of least squares ---- */
@@ -116,11 +139,13 @@ dither_status dither_smoothness_find(const dither_problem *problem, dither_smoot
     const dither_data *data = problem->data;
     const double smoothness = dither_loss_smoothness(problem->loss), strong = dither_loss_strong(problem->loss);
     double largest = 0, pooled = 0, least = 0;
-    for (int64_t j = 0; j < data->rows; j++) {
+    dither_relay_take(problem->relay, &largest, sizeof largest);
+    for (int64_t j = dither_data_begin(data); j < dither_data_end(data); j++) {
         const double square = row_square(data, j);
         largest = square > largest ? square : largest;
     }
-    TRY(dither_gram_norm(data, 0, data->rows, &pooled, error));
+    dither_relay_pass(problem->relay, &largest, sizeof largest);
+    TRY(gram_norm(data, 0, data->rows, problem->relay, &pooled, error));
     if (strong > 0 && strong == smoothness) TRY(least_curvature(problem, &least, error));
     /* the second derivative of x^2/(1 + x^2) is between -1/2 and 2 */
     out->row_max = smoothness * largest + problem->l2 + 2 * problem->nonconvex;

@@ -121,6 +121,26 @@ out:
     return status;
 }
 
+/* Rank 0 alone looks into the cache. Returns whether the optimum was there. */
+static int read_cache(const dither_problem *problem, const char *path, dither_optimum *optimum)
+{
+    static const char *const names[] = DITHER_SOLVER_NAMES;
+    dither_relay *relay = problem->relay;
+    int hit = path && (!relay || relay->comm->rank == 0) && dither_optimum_cache_read(path, problem, optimum);
+    int64_t solver = 0;
+    dither_relay_share(relay, &hit, sizeof hit);
+    if (!relay || !hit) return hit;
+    double facts[] = {optimum->fstar, optimum->grad_norm, optimum->certificate, optimum->L_max, optimum->L, optimum->mu};
+    while (relay->comm->rank == 0 && strcmp(names[solver], optimum->solver)) solver++;
+    dither_relay_share(relay, facts, sizeof facts);
+    dither_relay_share(relay, &solver, sizeof solver);
+    dither_relay_share(relay, optimum->x, (size_t)dither_problem_length(problem) * sizeof *optimum->x);
+    optimum->fstar = facts[0], optimum->grad_norm = facts[1], optimum->certificate = facts[2];
+    optimum->L_max = facts[3], optimum->L = facts[4], optimum->mu = facts[5];
+    optimum->solver = names[solver];
+    return 1;
+}
+
 dither_status dither_solve(const dither_problem *problem, int use_cache, dither_optimum **out, dither_error *error)
 {
     dither_status status = DITHER_OK;
@@ -135,15 +155,17 @@ dither_status dither_solve(const dither_problem *problem, int use_cache, dither_
     optimum->outputs = problem->outputs;
     TRY_ALLOC(optimum->x, dither_problem_length(problem));
     if (use_cache) path = dither_optimum_cache_path(problem);
-    if (!path || !dither_optimum_cache_read(path, problem, optimum)) {
+    if (!read_cache(problem, path, optimum)) {
         TRY(dither_smoothness_find(problem, &smoothness, error));
         optimum->L_max = smoothness.row_max, optimum->L = smoothness.pooled, optimum->mu = smoothness.mu;
         TRY(minimise(problem, &p, optimum, error));
+        if (path && problem->relay && problem->relay->comm->rank > 0) free(path), path = NULL;
         if (path && !dither_optimum_cache_write(path, problem, optimum)) {
             free(path); /* a cache that can't be written is no error */
             path = NULL;
         }
     }
+    TRY(dither_relay_check(problem->relay, error));
     optimum->cache_path = path, path = NULL;
     *out = optimum, optimum = NULL;
 out:

@@ -3,6 +3,7 @@
 #ifndef DITHER_SOLVE_H
 #define DITHER_SOLVE_H
 
+#include "comm/relay.h"
 #include "data/data.h"
 
 /* kernels/prox.h has the kinds; both parameters as the option's syntax orders them. */
@@ -18,6 +19,8 @@ typedef struct dither_problem {
     int prox;        /* DK_PROX_..., kernels/prox.h */
     double prox_a, prox_b;
     int threads;     /* at most so many, 0 for as many as there are cores; never changes the result */
+    dither_relay *relay; /* where the data is partial: between the ranks that have the rows of each other; else NULL.
+                            Not owned. What takes such a problem is called on all ranks, and all get the same */
 } dither_problem;
 
 typedef struct dither_smoothness {

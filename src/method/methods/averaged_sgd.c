@@ -42,7 +42,8 @@ static dither_status plan_averaged(dither_plan *p, int ranks, dither_error *erro
     const dither_options *o = p->options;
     dither_status status = DITHER_OK;
     const double R = p->problem.prox_a, n = p->workers;
-    double row2 = 0, mean2 = 0;
+    double sum[2] = {0}; /* means over the workers: second moment of a row's gradient, bound on ||grad f_i||^2 */
+    int first, last;
     (void)ranks;
     if (p->problem.prox != DK_PROX_BALL)
         FAIL(DITHER_USAGE, "--method averaged-sgd is a theorem on a ball: give --prox ball:R, R at least ||x*||");
@@ -54,14 +55,17 @@ static dither_status plan_averaged(dither_plan *p, int ranks, dither_error *erro
         FAIL(DITHER_USAGE, "--method averaged-sgd: the step depends on the number of iterations, give --iterations T");
     if (p->estimator != DITHER_SGD && p->estimator != DITHER_FULL)
         FAIL(DITHER_USAGE, "--method averaged-sgd takes --estimator sgd or full");
-    for (int i = 0; i < p->workers; i++) {
+    dither_plan_workers_here(p, &first, &last);
+    dither_relay_take(p->problem.relay, sum, sizeof sum);
+    for (int i = first; i < last; i++) {
         double row, mean;
         bound_worker(p, i, R, &row, &mean);
-        row2 += row / n, mean2 += mean / n;
+        sum[0] += row / n, sum[1] += mean / n;
     }
-    const double drawn = p->estimator == DITHER_FULL ? 0 : row2 / p->batch;
+    dither_relay_pass(p->problem.relay, sum, sizeof sum);
+    const double drawn = p->estimator == DITHER_FULL ? 0 : sum[0] / p->batch;
     const double own = o->sigma_set ? o->sigma * o->sigma : drawn;
-    p->noise = ((1 + p->omega) * own + p->omega * mean2) / n;
+    p->noise = ((1 + p->omega) * own + p->omega * sum[1]) / n;
 out:
     return status;
 }
