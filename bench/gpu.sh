@@ -96,12 +96,23 @@ step bench_codec 90 "$dither" bench codec --device cuda -b 1G -e 1G -n 5 --codec
 step bench_iteration 60 "$dither" bench iteration "$root/data/mushrooms" --device cuda --workers 12 --l2 6e-4 &&
     { echo '```'; cat "$out/bench_iteration.log"; echo '```'; } >>"$out/report.md"
 # seconds of an iteration without looking into it: two lengths, so that the start does not count
-for n in 20000 120000; do
-    step "iterations-$n" 60 "$dither" train "$root/data/mushrooms" --device cuda --workers 12 --l2 6e-4 --reference none \
-        --iterations $n --trace-every 1000000000 --quiet --summary "$out/iterations-$n.json"
+for comm in local nccl; do
+    for graphs in off on; do
+        name=iterations-$comm-graphs-$graphs
+        for n in 20000 120000; do
+            step "$name-$n" 60 "$dither" train "$root/data/mushrooms" --device cuda --comm $comm --graphs $graphs --workers 12 \
+                --l2 6e-4 --reference none --iterations $n --trace-every 1000000000 --quiet --summary "$out/$name-$n.json"
+        done
+        time_of() { value seconds "$out/iterations-$comm-graphs-$1-$2.json"; }
+        [ $graphs = on ] || continue
+        awk -v a="$(time_of off 20000)" -v b="$(time_of off 120000)" -v c="$(time_of on 20000)" -v d="$(time_of on 120000)" -v comm=$comm \
+            'BEGIN { off = (b - a) * 10; on = (d - c) * 10
+                     printf "- VR-DIANA on mushrooms, n = 12, one rank, communicator %s: %.2f us an iteration launch by launch, %.2f us with graphs, ratio %.2f\n",
+                            comm, off, on, (on > 0 ? off / on : 0) }' | tee -a "$out/report.md"
+    done
+    [ "$(value state_hash "$out/iterations-$comm-graphs-off-20000.json")" = "$(value state_hash "$out/iterations-$comm-graphs-on-20000.json")" ] ||
+        { say "- graphs change the result with communicator $comm"; failed=1; }
 done
-awk -v a="$(value seconds "$out/iterations-20000.json")" -v b="$(value seconds "$out/iterations-120000.json")" \
-    'BEGIN { printf "- VR-DIANA on mushrooms, n = 12: %.2f us an iteration\n", (b - a) * 10 }' | tee -a "$out/report.md"
 
 # whole runs on a synthetic data set of the shape of w8a: 49749 rows, 300 features, about 12 ones a row
 python3 - "$out/like_w8a" <<'PYTHON'
