@@ -595,7 +595,7 @@ class Terminal(Case):
             self.assertEqual(self.interrupt(number), 128 + number)
             self.assertEqual(self.files(), ["m", "s.json", "small", "t.csv"])
             summary, last = self.read_summary("s.json"), self.read_trace("t.csv")[-1]
-            self.assertEqual((summary["status"], summary["stop"]), ("interrupted", "observer"))
+            self.assertEqual((summary["status"], summary["stop"]), ("interrupted", "interrupt"))
             self.assertEqual(summary["iteration"], int(last["iteration"]))
             for name in ("m", "s.json", "t.csv"):
                 os.unlink(self.path(name))

@@ -80,8 +80,8 @@ static dither_status finish(training *t, dither_status trained, dither_error *er
         return t->observed;
     }
     if (trained != DITHER_OK && trained != DITHER_DIVERGED) return trained;
-    if (trained == DITHER_OK && strcmp(t->result->stop, "observer") == 0)
-        t->arguments->signal = cli_interrupt_signal();
+    if (trained == DITHER_OK && strcmp(t->result->stop, "observer") == 0 && (t->arguments->signal = cli_interrupt_signal()))
+        t->result->stop = "interrupt"; /* the command's observer asks to stop for no other reason */
     if (t->result) status = write_outputs(t, trained, &output_error);
     if (trained == DITHER_DIVERGED) {
         if (status != DITHER_OK) cli_print_error(&output_error, NULL);
@@ -89,7 +89,7 @@ static dither_status finish(training *t, dither_status trained, dither_error *er
     }
     if (status != DITHER_OK) *error = output_error;
     else if (!cli_is_quiet(t->arguments) && dither_comm_rank(t->arguments->comm) == 0)
-        cli_report_print(t->result, t->arguments->signal ? "interrupt" : t->result->stop);
+        cli_report_print(t->result, t->result->stop);
     return status;
 }
 
