@@ -2,6 +2,11 @@
 # Measures iterations on shaped links beside what `dither bench iteration --network` predicts, and writes a table in
 # Markdown into FILE. R ranks under MPI, each in a network namespace of its own; a bridge joins them; each rank's link is
 # shaped in both directions (tc tbf). The data are synthetic: ridge regression, d = 2^20, few sparse rows.
+#
+# The links are made to be what the model has: busy as long as there is something to send, and not faster for having been
+# idle. So TCP's congestion control is reno, which keeps a queue (bbr, which estimates the rate and paces, leaves a slow
+# link with two ways idle for up to half the time); and buckets hold an eighth of a millisecond, or a message that follows
+# computation begins with credit and crosses faster than the line.
 # Usage: bench/network.sh FILE      as root: it makes network namespaces, and removes them in any case
 #   RATES    Mbit/s, default "10 100 1000"
 #   RANKS    default "2 4"
@@ -57,20 +62,25 @@ set_up() {
         ip -n $name-$i addr add $net.$i/24 dev eth0
         ip -n $name-$i link set eth0 up
         ip -n $name-$i link set lo up
-        ip netns exec $name-$i sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 2>/dev/null || :
+        ip netns exec $name-$i sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 net.ipv4.tcp_congestion_control=reno
     done
 }
 
-# shape MBIT: both directions of every link; 0 for as fast as it goes. The bucket holds what passes between two ticks of
-# a 250 Hz clock, or the link is slower than its rate; the queue is long enough that TCP loses nothing.
+# shape MBIT: both directions of every link; 0 for as fast as it goes. A packet that the host has yet to cut into frames
+# is smaller than the bucket, or tbf cuts it, which costs more than 1 Gbit/s leaves; the queue is long enough that TCP
+# loses nothing.
 shape() {
-    burst=$(($1 * 1000000 / 8 / 250 * 2))
-    [ "$burst" -ge 65536 ] || burst=65536
+    burst=$(($1 * 1000000 / 8 / 8000))
+    [ "$burst" -ge 3100 ] || burst=3100 # two frames
+    packet=$((burst * 3 / 4))
+    [ "$1" != 0 ] || packet=65536
     i=0
     while [ $i -lt "$most" ]; do
         i=$((i + 1))
         tc -n $name-$i qdisc del dev eth0 root 2>/dev/null || :
         tc qdisc del dev dv$$-$i root 2>/dev/null || :
+        ip -n $name-$i link set eth0 gso_max_size $packet
+        ip link set dv$$-$i gso_max_size $packet
         [ "$1" != 0 ] || continue
         tc -n $name-$i qdisc add dev eth0 root tbf rate "$1mbit" burst "$burst" limit 16mb
         tc qdisc add dev dv$$-$i root tbf rate "$1mbit" burst "$burst" limit 16mb

@@ -129,7 +129,8 @@ static dither_status measure_pairs(measurement *m, int pairs, double *overhead, 
     double share[DITHER_BENCH_REPEATS];
     m->timing.refreshes = 0;
     const double fit = most_seconds / (2 * m->segment_seconds);
-    if (pairs > fit) pairs = fit > LEAST ? (int)fit : LEAST;
+    const int most = fit > LEAST ? (int)fit : LEAST;
+    if (pairs > most) pairs = most;
     for (m->pairs = 0; m->pairs < pairs; m->pairs++) {
         double seconds[2];
         TRY(run_pair(m, m->pairs & 1, seconds, error));
