@@ -56,9 +56,7 @@ int dither_wire_carries(int wire, const dk_codec *codec)
 
 /* ---- the expected size of a message of variable length ---- */
 
-enum { SAMPLE = 16 * DK_TILE };
-/* Coders that are sequential within a tile take many times longer: they must save a quarter of the bytes. */
-#define WORTHWHILE 0.75
+enum { SAMPLE = 16 * DK_TILE }; /* coordinates at most */
 
 static float normal_word(uint64_t *state)
 {
@@ -80,42 +78,86 @@ static double normal_scale(int stat, double clip, double length)
     return stat == DK_STAT_CLIP && clip < largest ? clip : largest;
 }
 
-static double bytes_of_sample(const dk_codec *codec, const dk_layout *y, dk_symbol *symbols, uint32_t *room, dk_coder_local *l)
+/* That of n coordinates, when they are all there are in their block, else of what a block of `length` has in the mean. */
+static float scale_of_sample(const dk_codec *codec, const float *v, int64_t n, int64_t length)
 {
     const int stat = dk_codec_stat(codec->kind, codec);
-    const dk_scaler scaler = dk_codec_scaler(codec->kind, codec, (float)normal_scale(stat, codec->clip, (double)y->block));
-    const dk_tile first = dk_tile_at(y, 0);
-    const int n = first.n, tiles = y->tiles < SAMPLE / n ? (int)y->tiles : SAMPLE / n;
-    dk_coder c = {.symbols = y->symbols, .bits = y->symbol_bits, .zero = dk_zero_symbol(y->symbols), .model = room};
-    uint64_t state = 1;
-    double bytes = 0;
-    for (int i = 0; i < n * tiles; i++) {
-        const float v = normal_word(&state);
-        symbols[i] = (dk_symbol)dk_codec_quantize(codec->kind, &scaler, v, (uint32_t)((state * 0x9E3779B97F4A7C15u) >> 32));
+    double largest = 0, sum1 = 0, sum = 0, square = 0;
+    if (n < length) return (float)normal_scale(stat, codec->clip, (double)length);
+    for (int64_t i = 0; i < n; i++) {
+        const double size = fabs((double)v[i]);
+        largest = size > largest ? size : largest;
+        sum1 += size, sum += (double)v[i], square += size * size;
     }
-    dk_wire_model(codec->wire, &c, symbols, n * tiles, room, l);
-    c.model_words = y->model_words ? l->result : 0;
-    int64_t nonzeros = 0;
-    for (int i = 0; i < n * tiles; i++) nonzeros += symbols[i] != c.zero;
-    const int64_t together = (int64_t)1 << dk_group_for(y->tiles, nonzeros * y->tiles / tiles);
-    const int segment = n * (int)(together < tiles ? together : tiles);
-    for (int i = 0; i < n * tiles; i += segment) {
-        const int length = i + segment < n * tiles ? segment : n * tiles - i;
-        dk_wire_write(codec->wire, &c, symbols + i, length, (uint8_t *)(room + y->model_words), l);
-        bytes += l->result;
-    }
-    return 4 * (double)(y->scale_words + DK_HEADER + c.model_words) + bytes * (double)y->d / (n * tiles);
+    if (stat == DK_STAT_CLIP) return dk_clipped_scale(codec->clip, largest, sum, square, n);
+    return dk_scale_of(stat, stat == DK_STAT_MAX ? largest : (stat == DK_STAT_SUM1 ? sum1 : square));
 }
 
-/* Bytes of a message when the coordinates are normal; infinity without the memory to find out. */
+/* Where a sample of messages lives: `length` coordinates are the first tiles of one, or all of them. */
+typedef struct sample {
+    float *v;           /* length */
+    dk_symbol *symbols; /* length */
+    uint32_t *room;     /* for a model and a segment */
+    dk_coder_local *local;
+    int length, tiles;
+    uint64_t state;
+} sample;
+
+static void draw_symbols(sample *s, const dk_codec *codec, const dk_layout *y)
+{
+    for (int i = 0; i < s->length; i++) s->v[i] = normal_word(&s->state);
+    for (int64_t begin = 0; begin < s->length; begin += y->block) {
+        const int64_t block = y->d - begin < y->block ? y->d - begin : y->block, left = s->length - begin;
+        const int64_t n = block < left ? block : left;
+        const dk_scaler scaler = dk_codec_scaler(codec->kind, codec, scale_of_sample(codec, s->v + begin, n, block));
+        for (int64_t i = begin; i < begin + n; i++) {
+            const uint64_t word = s->state = s->state * 6364136223846793005u + 1442695040888963407u;
+            s->symbols[i] = (dk_symbol)dk_codec_quantize(codec->kind, &scaler, s->v[i], (uint32_t)(word >> 32));
+        }
+    }
+}
+
+/* One message, or, where only its first tiles are there, as many bytes as all would have in proportion. */
+static double bytes_of_message(sample *s, const dk_codec *codec, const dk_layout *y)
+{
+    dk_coder c = {.symbols = y->symbols, .bits = y->symbol_bits, .zero = dk_zero_symbol(y->symbols), .model = s->room};
+    int64_t nonzeros = 0;
+    double bytes = 0, longest = 0, shortest = INFINITY;
+    draw_symbols(s, codec, y);
+    dk_wire_model(codec->wire, &c, s->symbols, s->length, s->room, s->local);
+    c.model_words = y->model_words ? s->local->result : 0;
+    for (int i = 0; i < s->length; i++) nonzeros += s->symbols[i] != c.zero;
+    const int group = dk_group_for(y->tiles, nonzeros * y->tiles / s->tiles);
+    const int together = 1 << group < s->tiles ? 1 << group : s->tiles, segment = s->length / s->tiles * together;
+    for (int i = 0; i < s->length; i += segment) {
+        const int n = i + segment < s->length ? segment : s->length - i;
+        int zeros = 0;
+        while (zeros < n && s->symbols[i + zeros] == c.zero) zeros++;
+        if (zeros < n) dk_wire_write(codec->wire, &c, s->symbols + i, n, (uint8_t *)(s->room + y->model_words), s->local);
+        const double here = zeros < n ? s->local->result : 0;
+        bytes += here, longest = here > longest ? here : longest, shortest = here < shortest ? here : shortest;
+    }
+    const int64_t segments = dk_segments(y->tiles, group);
+    const int width = longest > shortest && segments > 1 ? dk_log2((uint32_t)(longest - shortest)) + 1 : 0;
+    const int64_t words = y->scale_words + DK_HEADER + c.model_words + dk_table_words(segments, width);
+    return 4 * (double)words + bytes * (double)y->d / s->length;
+}
+
+/* Bytes of a message when the coordinates are normal, and of its length; infinity without the memory to find out. The
+ * mean of as many messages as there are in the sample. */
 static double expected_bytes(const dk_codec *codec, const dk_layout *y)
 {
-    dk_symbol *symbols = malloc(SAMPLE * sizeof *symbols);
-    uint32_t *room = malloc((size_t)(y->model_words + SAMPLE / DK_TILE * dk_wire_words(codec->wire, y->symbols, y->symbol_bits, DK_TILE)) * sizeof *room);
-    dk_coder_local *l = malloc(sizeof *l);
-    const double bytes = symbols && room && l ? bytes_of_sample(codec, y, symbols, room, l) : INFINITY;
-    free(symbols), free(room), free(l);
-    return bytes;
+    const int n = dk_tile_at(y, 0).n, most = y->tiles < SAMPLE / n ? (int)y->tiles : SAMPLE / n;
+    sample s = {.tiles = most, .length = most == y->tiles ? (int)y->d : n * most, .state = 1};
+    const size_t words = (size_t)(y->model_words + (s.tiles + 1) * dk_wire_words(codec->wire, y->symbols, y->symbol_bits, DK_TILE));
+    const int messages = SAMPLE / s.length > 1 ? SAMPLE / s.length : 1;
+    double bytes = 0;
+    s.v = malloc((size_t)s.length * sizeof *s.v), s.symbols = malloc((size_t)s.length * sizeof *s.symbols);
+    s.room = malloc(words * sizeof *s.room), s.local = malloc(sizeof *s.local);
+    for (int i = 0; i < messages; i++)
+        bytes += s.v && s.symbols && s.room && s.local ? bytes_of_message(&s, codec, y) / messages : INFINITY;
+    free(s.v), free(s.symbols), free(s.room), free(s.local);
+    return 4 + bytes;
 }
 
 int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes, int variable)
@@ -128,8 +170,8 @@ int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int re
         candidate.wire = wire;
         if (!dither_wire_carries(wire, codec)) continue;
         dk_layout_make(&layout, &candidate, d, block, real_bytes);
-        if (layout.variable && !variable) continue;
-        const double bytes = layout.variable ? expected_bytes(&candidate, &layout) / WORTHWHILE : 4 * (double)layout.message_words;
+        if (layout.coded && !variable) continue;
+        const double bytes = layout.coded ? expected_bytes(&candidate, &layout) : 4 * (double)layout.message_words;
         if (bytes < best_bytes) best = wire, best_bytes = bytes;
     }
     return best;

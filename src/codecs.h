@@ -31,8 +31,9 @@ int dither_codec_is_variable(const dk_codec *codec);
 
 /* Can `wire` carry what `codec` makes? */
 int dither_wire_carries(int wire, const dk_codec *codec);
-/* The wire with the shortest message for this codec, d and block; where the length depends on the content, that of
- * a vector of independent normal coordinates, and then it must be shorter by a quarter at least. Without `variable`, of the wires of fixed length only. */
+/* The wire with the fewest bytes a message for this codec, d and block; where they depend on the content, in the mean over
+ * vectors of independent normal coordinates, with the 4 bytes of the length that precedes such a message. Without
+ * `variable`, of the wires of fixed length only. */
 int dither_wire_shortest(const dk_codec *codec, int64_t d, int64_t block, int real_bytes, int variable);
 
 #endif

@@ -100,18 +100,25 @@ static void choose_levels(dither_plan *p)
     p->codec.levels = (int32_t)(o->levels_set ? o->levels : (euclidean ? root : 1));
 }
 
+/* Can messages of variable length cross, whatever --aggregate auto will choose? */
+static int takes_variable(const dither_plan *p)
+{
+    const dither_aggregate_kind *kind = dither_aggregate_find(p->options->aggregate);
+    return !(kind && kind->whole);
+}
+
 static dither_status choose_wire(dither_plan *p, dither_error *error)
 {
     const dither_options *o = p->options;
     dither_status status = DITHER_OK;
-    const int shortest = !strcmp(o->wire, "shortest");
-    if (shortest || !strcmp(o->wire, "auto")) {
-        p->codec.wire = dither_wire_shortest(&p->codec, p->d, p->block, p->single ? 4 : 8, shortest);
+    const int all = !strcmp(o->wire, "auto") && takes_variable(p);
+    if (all || !strcmp(o->wire, "auto") || !strcmp(o->wire, "fast")) {
+        p->codec.wire = dither_wire_shortest(&p->codec, p->d, p->block, p->single ? 4 : 8, all);
         return DITHER_OK;
     }
     p->codec.wire = dither_wire_find(o->wire);
     if (!dither_wire_carries(p->codec.wire, &p->codec))
-        FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire auto picks one that can", o->wire,
+        FAIL(DITHER_USAGE, "--wire %s can't carry --codec %s%s; --wire fast picks one that can", o->wire,
              dither_codecs[p->codec.kind].name,
              dither_codec_takes(p->codec.kind, "levels") ? " with these --levels" : "");
 out:

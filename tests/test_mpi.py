@@ -235,9 +235,9 @@ class Floats(Case):
 
 
 class Wires(Case):
-    def test_shortest(self):
+    def test_auto(self):
         words = "--norm", "2", "--iterations", "3", "--reference", "none"
-        s, _ = self.train(0, self.wide, "--wire", "shortest", *words)
+        s, _ = self.train(0, self.wide, "--wire", "auto", *words)
         t, _ = self.train(0, self.wide, *words)
         self.assertEqual((s["wire"], t["wire"]), ("rice", "base3"))
         self.assertEqual(s["state_hash"], t["state_hash"])

@@ -44,6 +44,7 @@ static const char *const training_small[] = {
     "codec=kbit bits=2", "method=gd codec=randk keep=5", "method=sgd codec=natural precision=f32", "estimator=saga codec=randk keep=3",
     "codec=randk-bernoulli keep=4", "method=local-sgd codec=randk-bernoulli precision=f32", "method=delayed-sgd codec=randk-bernoulli keep=2",
     "wire=elias-gamma levels=7", "wire=elias-omega levels=7 norm=2", "wire=rice norm=2", "wire=rans codec=natural",
+    "wire=auto norm=2", "wire=auto aggregate=alltoall norm=2", "wire=auto aggregate=auto levels=7", "wire=auto aggregate=allreduce",
     "estimator=svrg batch=3", "method=local-sgd local-average=quadratic local-schedule=double codec=dither", "method=local-sgd estimator=full",
     "method=delayed-sgd delay=fixed:5", "method=delayed-sgd delay=uniform:5 delay-adaptive=1 codec=dither",
     "method=delayed-sgd delay=straggler:7,0.2 estimator=full", "method=qsvrg epoch-length=7",
@@ -54,7 +55,8 @@ static const char *const training_small[] = {
 
 /* Vectors of several tiles, blocks of several tiles, tiles of several blocks. */
 static const char *const training_wide[] = {
-    "block=0", "block=3000 levels=3", "block=100 codec=dither precision=f32", "wire=rice norm=2", "wire=rans block=3000",
+    "block=0", "block=3000 levels=3", "block=100 codec=dither precision=f32", "wire=rice norm=2", "wire=rans block=3000", "wire=auto norm=2", "wire=auto aggregate=server norm=2",
+    "method=async-sgd codec=dither norm=2 wire=auto", "method=async-sgd codec=randk-bernoulli keep=20", "method=async-sgd codec=dither wire=rans precision=f32",
     "aggregate=allreduce block=3000 levels=3", "aggregate=allreduce block=100", "aggregate=alltoall", "aggregate=alltoall codec=natural",
     "aggregate=alltoall block=3000 levels=3 downlink-levels=7", "aggregate=alltoall block=100 precision=f32 prox=ball:0.3",
     "aggregate=alltoall codec=identity downlink=exact", "aggregate=server downlink=dither block=100", "aggregate=server codec=randk keep=50", "codec=randk-bernoulli keep=50"};

@@ -20,6 +20,7 @@ typedef struct dither_aggregate_kind {
     int reduction;    /* of those: DITHER_SUM_F32, ... */
     int back;         /* DITHER_BACK_... */
     int star;         /* rank 0 does the work of all */
+    int whole;        /* messages have a fixed length */
     const char *wire; /* what crosses, where that is no wire of the registry; or NULL */
     /* What the plan's codec, wire or method would have to be: "--codec dither"; NULL if this can be used. */
     const char *(*missing)(const struct dither_plan *plan);

@@ -9,7 +9,8 @@ static const char *missing(const dither_plan *p)
 {
     if (p->codec.kind != DK_CODEC_dither && p->codec.kind != DK_CODEC_ternary) return "--codec dither or ternary";
     if (p->codec.norm != 0) return "--norm inf";
-    return strcmp(p->options->wire, "auto") ? "--wire auto, as its sums have lanes of their own" : NULL;
+    const int chosen = !strcmp(p->options->wire, "fast") || !strcmp(p->options->wire, "auto");
+    return chosen ? NULL : "--wire fast or auto, as its sums have lanes of their own";
 }
 
 /* With one scale for all, sum_i E||Q(v_i) - v_i||^2 <= omega sum_i ||v_i||^2 with the omega of a vector of n blocks:
@@ -68,6 +69,7 @@ const dither_aggregate_kind dither_aggregate_allreduce = {
     .summary = "symbols on one scale that all workers share, summed as integers",
     .source = "Mishchenko et al., IntSGD, 2021, arXiv:2102.08374",
     .wire = "lanes",
+    .whole = 1,
     .missing = missing,
     .plan = plan,
     .link_bytes = link_bytes,

@@ -11,6 +11,7 @@ const dither_aggregate_kind dither_aggregate_alltoall = {
     .summary = "every rank decodes a slice of all messages and sends its mean, quantized again, to all",
     .source = "Philippenko and Dieuleveut, Artemis, 2020, arXiv:2006.14591",
     .back = DITHER_BACK_DITHER,
+    .whole = 1,
     .missing = missing,
     .plan = dither_sliced_plan,
     .link_bytes = dither_alltoall_link_bytes,

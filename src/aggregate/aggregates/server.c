@@ -6,6 +6,7 @@ const dither_aggregate_kind dither_aggregate_server = {
     .source = "Li et al., Scaling distributed machine learning with the parameter server, 2014",
     .back = DITHER_BACK_EXACT,
     .star = 1,
+    .whole = 1,
     .missing = dither_sliced_missing,
     .plan = dither_sliced_plan,
     .link_bytes = dither_server_link_bytes,

@@ -58,12 +58,6 @@ static dither_status plan_async(dither_plan *p, int ranks, dither_error *error)
     if (strcmp(p->aggregate->name, "allgather"))
         FAIL(DITHER_USAGE, "--aggregate %s: async-sgd applies every message when it arrives, there is no sum of several; "
              "take --aggregate allgather", p->aggregate->name);
-    if (ranks > 1 && dither_codecs[p->codec.kind].form == DK_FORM_MASK)
-        FAIL(DITHER_USAGE, "--codec %s: async-sgd sends messages of variable length on one rank only; randk's have a fixed one",
-             dither_codecs[p->codec.kind].name);
-    if (ranks > 1 && dk_wire_is_variable(p->codec.wire))
-        FAIL(DITHER_USAGE, "--wire %s: async-sgd sends messages of variable length on one rank only; --wire auto picks another",
-             o->wire);
     if (!p->racing) {
         if (strcmp(dither_options_get(o, "staleness"), "8"))
             FAIL(DITHER_USAGE, "--staleness is of --asynchrony real: emulated workers are as late as their speeds make them");
@@ -171,10 +165,8 @@ static dither_status apply(dither_run *run, const dk_device *v, int i, int64_t i
     dither_delays_add(&run->delays, delay);
     run->gradients += p->estimator == DITHER_FULL ? (double)rows : (double)p->batch;
     if (coin && p->estimator != DITHER_SAGA) run->gradients += (double)rows;
-    if (!y->variable) {
-        run->aggregate.worker_bytes += 4 * (double)y->message_words / p->workers;
-        run->aggregate.worker_bits += (double)y->bits / p->workers;
-    }
+    run->aggregate.worker_bytes += 4 * (double)(y->variable ? 1 : y->message_words) / p->workers; /* the length; the device counts the rest */
+    if (!y->variable) run->aggregate.worker_bits += (double)y->bits / p->workers;
     return dither_rank_check(&run->rank, v->step(v->context, &server, &round), "step", error);
 }
 
@@ -188,6 +180,29 @@ static dither_status read_x(dither_run *run, const dk_device *v, int w, dither_e
                              "iterate", error);
 }
 
+/* The length of worker i's message, from the rank that hosts it to all, which don't trust it. */
+static dither_status spread_length(dither_run *run, int i, int host, size_t *bytes, dither_error *error)
+{
+    dither_status status = DITHER_OK;
+    dither_comm *comm = dither_comm_of_host(run->comm);
+    const dither_rank *rank = &run->rank;
+    const dk_device *v = &rank->device;
+    int64_t *place = rank->k.message_bytes + i, length = 0;
+    uint32_t word;
+    if (host == comm->rank) TRY_DEVICE(rank, v->download(v->context, &length, place, sizeof length), "message length");
+    word = (uint32_t)length;
+    TRY(comm->broadcast(comm, &word, sizeof word, host, error));
+    length = word;
+    if (length > 4 * rank->k.layout.message_words)
+        FAIL(DITHER_DEVICE, "worker %d's message has %u bytes, says rank %d; none can have more than %lld", i, (unsigned)word,
+             host, (long long)(4 * rank->k.layout.message_words));
+    if (host != comm->rank) TRY_DEVICE(rank, v->upload(v->context, place, &length, sizeof length), "message length");
+    *(host == comm->rank ? &run->comm->sent : &run->comm->received) += sizeof word;
+    *bytes = word;
+out:
+    return status;
+}
+
 /* Worker i's message, from the rank that hosts it to all. */
 static dither_status spread(dither_run *run, int i, dither_error *error)
 {
@@ -195,12 +210,13 @@ static dither_status spread(dither_run *run, int i, dither_error *error)
     dither_comm *comm = run->comm;
     const dither_rank *rank = &run->rank;
     const dk_device *v = &rank->device;
-    const size_t bytes = (size_t)rank->k.layout.message_words * 4;
+    size_t bytes = (size_t)rank->k.layout.message_words * 4;
     uint32_t *message = rank->k.messages + i * rank->k.layout.message_words;
     void *here = run->aggregate.staging ? run->aggregate.staging : message;
     int host = 0;
     if (comm->ranks == 1) return DITHER_OK;
     while (dither_plan_rank_worker(&run->plan, comm->ranks, host + 1) <= i) host++;
+    if (rank->k.layout.variable) TRY(spread_length(run, i, host, &bytes, error));
     if (here != message && host == comm->rank) TRY_DEVICE(rank, v->download(v->context, here, message, bytes), "message");
     TRY(comm->broadcast(comm, here, bytes, host, error));
     if (here != message && host != comm->rank) TRY_DEVICE(rank, v->upload(v->context, message, here, bytes), "message");
