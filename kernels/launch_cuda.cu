@@ -12,8 +12,10 @@
 #include "prox.h"
 #include "variable.h"
 
-/* LAUNCH(kernel, grid, stream, arguments...) */
+/* LAUNCH(kernel, grid, stream, arguments...); tests/emulated_cuda has its own */
+#ifndef LAUNCH
 #define LAUNCH(kernel, grid, stream, ...) kernel<<<grid, DK_THREADS, 0, stream>>>(__VA_ARGS__)
+#endif
 
 /* The numbers of the iteration that a kernel is of: its argument's, or the device's memory's. */
 static __device__ __forceinline__ dk_round round_now(const dk_round *given)

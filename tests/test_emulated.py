@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""The GPU's driver on emulated GPUs (tests/emulated_cuda): the same bits as the CPU, and every kernel at least once, in
+whatever order threads and blocks run; several GPUs with NCCL; and that the emulation sees what is wrong.
+
+DITHER_BIN is the program with emulated GPUs, DITHER_WRONG the one of things that are wrong. DITHER_QUICK=1: less of it.
+Standard library only."""
+import csv
+import glob
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+import test_gpu
+
+WRONG = os.path.abspath(os.environ.get("DITHER_WRONG", "emulated_wrong"))
+QUICK = os.environ.get("DITHER_QUICK") == "1"
+ORDERS = ["forward", "backward", "shuffled:1"] if not QUICK else ["shuffled:1"]
+KERNELS = os.path.join(test_gpu.HERE, "..", "kernels")
+
+# data: rows, features, entries of a row, classes
+DATA = {"small": (90, 40, 12, 1), "several": (90, 40, 12, 4), "wide": (64, 9001, 25, 1)}
+# Together they reach every kernel in both precisions, where these differ.
+CASES = [line.split(None, 1) for line in """
+small --method vr-diana
+small --method vr-diana --split dirichlet:0.1 --workers 7 --graphs off
+small --method vr-diana --estimator saga --batch 3 --sampling without --precision f32 --block 7 --prox l1:1e-3
+small --method diana --estimator full --codec natural --nonconvex 0.1 --prox ball:0.1
+small --method sgd --estimator sgd --codec identity --prox ball:0.05 --precision f32 --average uniform
+small --method diana --estimator sgd --codec randk --keep 6 --stepper momentum
+small --method qsgd --estimator full --codec randk --keep 6 --precision f32 --stepper adam --gamma 0.01
+small --method vr-diana --aggregate allreduce --levels 3 --wire auto
+small --method vr-diana --aggregate allreduce --precision f32
+small --method vr-diana --aggregate alltoall --downlink-levels 7
+small --method vr-diana --aggregate alltoall --precision f32
+small --method diana --estimator sgd --aggregate server --downlink dither
+small --method qsgd --estimator sgd --aggregate server --downlink dither --precision f32
+small --method diana --estimator sgd --codec randk --keep 6 --aggregate server
+small --method diana --estimator sgd --codec randk-bernoulli --keep 6
+small --method diana --estimator full --codec randk-bernoulli --keep 6 --precision f32
+small --method sgd --estimator sgd --codec identity --aggregate fp32
+small --method sgd --estimator sgd --codec identity --aggregate bf16 --precision f32
+small --method vr-diana --wire rans --levels 7
+small --method vr-diana --wire rice --precision f32
+small --method vr-diana --wire elias-omega --levels 7
+small --method terngrad --estimator sgd --codec ternary --clip 2.5
+small --method local-sgd --estimator sgd
+small --method local-sgd --estimator sgd --precision f32 --codec natural
+small --method qsvrg --estimator svrg --epoch-length 3 --epoch-end mean --average poly:2
+small --method averaged-sgd --estimator sgd --codec kbit --prox ball:1 --sampling shuffle --average tail:0.5
+small --method delayed-sgd --estimator sgd --delay uniform:2
+small --method async-sgd --estimator saga --codec natural
+small --method hogwild --estimator sgd --codec identity --asynchrony emulated --delay uniform:3
+small --method hogwild --estimator sgd --codec identity --asynchrony emulated --delay fixed:2 --precision f32 --gamma 0.001
+several --loss softmax --method vr-diana
+several --loss softmax --method vr-diana --estimator saga --precision f32 --batch 2 --split by-label
+several --loss softmax --method gd --estimator full --codec identity
+wide --method vr-diana
+wide --method vr-diana --estimator saga --norm 2 --precision f32 --block 3000 --prox ball:0.05
+wide --method vr-diana --norm 1 --block 5000 --levels 40 --prox ball:0.05
+wide --method vr-diana --wire rans --levels 7 --block 100
+wide --method vr-diana --aggregate allreduce --block 3000
+wide --method vr-diana --aggregate allreduce --precision f32
+wide --method vr-diana --aggregate alltoall --block 3000
+wide --method vr-diana --aggregate alltoall --precision f32
+wide --method vr-diana --aggregate alltoall --codec natural
+wide --method diana --estimator sgd --codec randk --keep 500 --aggregate server
+wide --method diana --estimator sgd --codec randk-bernoulli --keep 500
+wide --method local-sgd --estimator sgd --average tail:0.5
+wide --method local-sgd --estimator full --codec natural --precision f32
+""".strip().splitlines()]
+
+# What --gpus is tried with, beside the same on the CPU.
+GPUS = ["--gpus 3", "--gpus 0,2,3 --aggregate allreduce --levels 3 --graphs on", "--gpus 2 --aggregate alltoall",
+        "--gpus 4 --aggregate server --downlink dither --workers 7", "--gpus all --wire rans --workers 9",
+        "--gpus 3 --estimator saga --precision f32 --workers 7 --graphs on", "--gpus 2 --comm threads", "--ranks 2 --gpus 1"]
+
+STUCK = r"kernel \w+, block \(0, 0, 0\): its threads can't go on together"
+THINGS = {"branch": STUCK, "left": STUCK, "lane": STUCK + r"(?s:.*)thread 3 and what follows like it: has exited",
+          "mask": STUCK + "(?s:.*)mask 0000ffff", "touch": "the host's code touches the GPU's memory|AddressSanitizer",
+          "outside": r"outside_kernel wrote beyond the end|AddressSanitizer", "freed": "memory of a GPU that was freed",
+          "beyond": "404 bytes from .* are more than", "different-calls": r"count 8(?s:.*)count 12|count 12(?s:.*)count 8",
+          "queued-early": "while a call of NCCL before it is in progress"}
+SAYS = {"no-blocks": "invalid configuration argument", "many-blocks": "invalid configuration argument",
+        "other-gpu": "invalid resource handle", "early": "0", "fresh": "a5a5a5a5",
+        "wait-in-recording": "operation failed due to a previous error during capture"}
+
+
+def named_kernels():
+    """All kernels of the source, those of either precision under both names."""
+    found = set()
+    for path in glob.glob(os.path.join(KERNELS, "*.cu")) + glob.glob(os.path.join(KERNELS, "*cuda*.inl")):
+        with open(path) as f:
+            text = f.read()
+        for both, one in re.findall(r"__global__ void __launch_bounds__\(DK_THREADS\) (?:FN\((\w+)\)|(\w+))\(", text):
+            found.update([both + "_f32", both + "_f64"] if both else [one])
+    return found
+
+
+class Emulated(test_gpu.Case):
+    def data_of(self, name):
+        path = os.path.join(self.dir, name)
+        if not os.path.exists(path):
+            test_gpu.write_plain(path, *DATA[name])
+        return [path, "--features", str(DATA[name][1])]
+
+    def run_command(self, *arguments, **env):
+        p = self.run_dither(*arguments, **env)
+        out, err = p.communicate(timeout=300)
+        self.assertEqual(p.returncode, 0, "%s: %s%s" % (" ".join(arguments), out, err))
+        return out
+
+    def train(self, data, options, device, **env):
+        """The hash of the state, and the trace but for its seconds."""
+        summary, trace = os.path.join(self.dir, "summary"), os.path.join(self.dir, "trace")
+        self.run_command("train", *self.data_of(data), *options, "--device", device, "--reference", "none", "--quiet",
+                         "--trace-every", "6", "--trace", trace, "--summary", summary, **env)
+        with open(summary) as f:
+            result = json.load(f)
+        self.assertEqual(result["device"], device)
+        with open(trace) as f:
+            rows = list(csv.DictReader(f))
+        for row in rows:
+            del row["seconds"]
+        return result, rows
+
+    def check_same(self, data, options, orders, **env):
+        on_cpu = [o for o in options if o not in ("on", "off")]
+        on_cpu = [o for o in on_cpu if o != "--graphs"]
+        expected, trace = self.train(data, on_cpu, "cpu")
+        for order in orders:
+            with self.subTest(data=data, options=options, order=order):
+                result, rows = self.train(data, options, "cuda", EMULATED_CUDA_ORDER=order, **env)
+                self.assertEqual(result["state_hash"], expected["state_hash"])
+                self.assertEqual(rows, trace)
+
+
+class Kernels(Emulated):
+    def test_same_bits_in_any_order(self):
+        launches = os.path.join(self.dir, "launches")
+        for data, options in CASES if not QUICK else CASES[::3]:
+            # enough to record a graph of 4 iterations in one place and replay it in another
+            options = ["--workers", "4", "--iterations", "11", *options.split()]
+            self.check_same(data, options, ORDERS, EMULATED_CUDA_LAUNCHES=launches)
+        for precision in "f32", "f64": # racing: no two runs are the same
+            self.train("small", "--method hogwild --estimator sgd --codec identity --workers 4 --iterations 40 --gamma 0.001".split() +
+                       ["--precision", precision], "cuda", EMULATED_CUDA_LAUNCHES=launches)
+        with open(launches) as f:
+            launched = {line.split()[0] for line in f}
+        self.assertGreater(len(launched), 40)
+        self.assertLessEqual(launched, named_kernels())
+        if not QUICK:
+            self.assertEqual(named_kernels() - launched, set())
+
+    def test_benchmarks(self):
+        self.run_command("bench", "codec", "--device", "cuda", "-b", "16K", "-e", "64K", "-f", "4", "-n", "2", "--levels", "1")
+        self.run_command("bench", "collective", "--device", "cuda", "-b", "16K", "-e", "16K", "-n", "2", "-w", "1", "--levels", "1")
+        self.run_command("bench", "iteration", *self.data_of("small"), "--device", "cuda", "-n", "2", "--evaluations", "1", "--workers", "3")
+        self.run_command("bench", "verdict", "--device", "cuda", "-b", "16K", "-n", "1", "--ranks", "2,4", "--levels", "1")
+
+
+class SeveralGpus(Emulated):
+    def test_same_bits(self):
+        for options in GPUS if not QUICK else GPUS[:3]:
+            options = ["--iterations", "40", "--workers", "6", *options.split()]
+            words = iter(options)
+            on_cpu = list(itertools.chain(*((w, next(words)) for w in words)))
+            with self.subTest(options=options):
+                kept = [(a, b) for a, b in zip(on_cpu[::2], on_cpu[1::2]) if a not in ("--gpus", "--graphs", "--comm", "--ranks")]
+                expected, trace = self.train("small", list(itertools.chain(*kept)), "cpu")
+                result, rows = self.train("small", options, "cuda")
+                by_host = {"--comm", "--ranks"} & set(options)
+                self.assertEqual(result["communicator"], "threads" if by_host else "nccl")
+                self.assertEqual(result["state_hash"], expected["state_hash"])
+                for row, other in zip(rows, trace):
+                    self.assertEqual(row["loss"], other["loss"])
+
+    def test_two_ranks_on_one_gpu(self):
+        p = self.run_dither("train", *self.data_of("small"), "--device", "cuda", "--gpus", "1", "--ranks", "2", "--comm", "nccl",
+                            "--reference", "none")
+        _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 5, err)
+        self.assertIn("Duplicate GPU", err)
+
+    def test_no_such_gpu(self):
+        for gpus, count in ("5", "4"), ("0,4", "4"), ("1", "0"):
+            p = self.run_dither("train", *self.data_of("small"), "--device", "cuda", "--gpus", gpus, "--reference", "none",
+                                EMULATED_CUDA_GPUS=count)
+            _, err = p.communicate(timeout=60)
+            self.assertEqual((p.returncode, err.count("\n")), (5, 1), err)
+
+
+class Wrong(unittest.TestCase):
+    """Things that are wrong come to light."""
+
+    def run_thing(self, name, **env):
+        p = subprocess.run([WRONG, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, **env))
+        return p.returncode, p.stdout.strip(), p.stderr
+
+    def test_ends(self):
+        for name, expected in THINGS.items():
+            with self.subTest(name=name):
+                code, _, err = self.run_thing(name)
+                self.assertNotEqual(code, 0)
+                self.assertRegex(err, expected)
+
+    def test_says(self):
+        for name, expected in SAYS.items():
+            with self.subTest(name=name):
+                self.assertEqual(self.run_thing(name)[:2], (0, expected))
+
+    def test_depends_on_order(self):
+        for name, same in ("good", True), ("race", False), ("blocks", False):
+            with self.subTest(name=name):
+                found = {self.run_thing(name, EMULATED_CUDA_ORDER=order)[1] for order in ("forward", "backward", "shuffled:1")}
+                self.assertEqual(len(found) == 1, same)
+
+
+if __name__ == "__main__":
+    sys.argv[1:1] = ["-v"] if os.environ.get("DITHER_VERBOSE") else []
+    unittest.main()
