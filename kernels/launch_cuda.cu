@@ -71,14 +71,16 @@ __global__ void __launch_bounds__(DK_THREADS) expand_kernel(const __grid_constan
 }
 
 /* Messages of a mask: the passes of mask.h, for those workers of all whose places are not there yet. */
-__global__ void __launch_bounds__(DK_THREADS) mask_count_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) mask_count_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
     if (dk_mask_placed(&k, &r, (int)blockIdx.y)) return; /* the whole block */
     dk_mask_count(&k, &r, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) mask_place_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) mask_place_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
     if (__syncthreads_or(threadIdx.x == 0 && dk_mask_placed(&k, &r, (int)blockIdx.x))) return;
     dk_mask_place(&k, &r, (int)blockIdx.x);
 }

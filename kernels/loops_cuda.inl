@@ -87,13 +87,15 @@ __global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(const __grid_c
                       k.eval_sums + 2 * (before + blockIdx.x));
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(mask_encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
     FN(mask_encode)(&k, &r, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(mask_decode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round r)
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_decode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
 {
+    const dk_round r = round_now(&given);
     FN(mask_decode)(&k, &r, blockIdx.x);
 }
 
