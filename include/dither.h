@@ -86,7 +86,7 @@ typedef struct dither_data dither_data;
 /* Read a LIBSVM file: "label index:value ...", one row a line, indices from 1, ascending. A compressed file (gzip,
  * bzip2, xz) is recognised by its content and decompressed. Or images in IDX format, known by their first bytes, as MNIST's
  * are, a row for each, with the labels' file beside them. Entries whose value is 0 are left out. Uses the options `features`,
- * `shuffle`, `idx-labels` and `idx-scale`. DITHER_BAD_DATA gives line and column. */
+ * `shuffle`, `normalize`, `idx-labels` and `idx-scale`. DITHER_BAD_DATA gives line and column. */
 DITHER_API dither_status dither_data_read(const char *path, const dither_options *options, dither_data **out,
                                           dither_error *error);
 /* Copy rows given in compressed sparse row form: row r has the entries row_start[r] <= k < row_start[r+1] of
@@ -178,6 +178,7 @@ typedef struct dither_result {
     double *x; /* K x features values, class after class, owned by the result */
     double *label_values; /* the two label values that mean -1 and +1 (the first NaN: all others), or the K values of
                              softmax's classes in ascending order; NULL for regression */
+    int normalized;  /* 1: the data's rows were divided by their norms (option `normalize`) */
 } dither_result;
 
 /* Train on `data` as `options` say. On DITHER_DIVERGED *out holds the last state, if it could be read; on any other
@@ -254,7 +255,7 @@ typedef struct dither_score {
 DITHER_API dither_status dither_model_save(const dither_result *result, const char *path, dither_error *error);
 DITHER_API dither_status dither_model_load(const char *path, dither_model **out, dither_error *error);
 DITHER_API int64_t dither_model_features(const dither_model *model);
-/* Rows may have fewer features than the model; more is DITHER_BAD_DATA. */
+/* Rows may have fewer features than the model; more is DITHER_BAD_DATA. A model of normalized rows normalizes these. */
 DITHER_API dither_status dither_model_score(const dither_model *model, const dither_data *data, dither_score *out,
                                             dither_error *error);
 DITHER_API void dither_model_free(dither_model *model);

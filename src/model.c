@@ -4,6 +4,7 @@
  *     loss logistic
  *     labels -1 1           what -1 and +1 stand for; "rest 3": 3 is +1, all others -1; "none" for regression
  *     features 112
+ *     normalize rows        in format 2 only: each row is divided by its Euclidean norm first
  *     weights 97            the number of lines that follow: the weights that are not 0, ascending index from 1
  *     1 0.17320508075688773
  *     ...
@@ -33,6 +34,7 @@ struct dither_model {
     int outputs;
     double *label_values; /* 2: of -1 (NaN: every other value) and +1; or one for each of several outputs; NULL for regression */
     int64_t features;
+    int normalized; /* rows are divided by their norms */
     double *x; /* outputs x features */
 };
 
@@ -97,11 +99,12 @@ dither_status dither_model_save(const dither_result *result, const char *path, d
         if (!dk_finite(result->x[c]))
             FAIL(DITHER_DIVERGED, "weight %" PRId64 " is not finite: there is no model to save", c + 1);
     if ((reason = dither_whole_file_open(&w.file, path))) TRY(cannot_write(path, reason, error));
-    write_line(&w, "dither-model 1\n");
+    write_line(&w, "dither-model %d\n", result->normalized ? 2 : 1);
     write_line(&w, "loss %s\n", result->loss);
     if (several) write_line(&w, "labels classes %" PRId64 "\n", result->outputs);
     else write_labels(&w, result->label_values);
     write_line(&w, "features %" PRId64 "\n", result->features);
+    if (result->normalized) write_line(&w, "normalize rows\n");
     for (int64_t k = 0; k < result->outputs; k++) {
         char label[32];
         if (several) dither_format_real(result->label_values[k], label), write_line(&w, "class %s\n", label);
@@ -231,8 +234,9 @@ static dither_status read_header(reader *r, dither_model *model, dither_error *e
     char *value;
     TRY(next_line(r, error));
     if (strncmp(r->text, "dither-model ", 13) != 0) FAIL(DITHER_BAD_DATA, "%s: not a dither model", r->path);
-    if (strcmp(r->text, "dither-model 1") != 0)
-        FAIL(DITHER_BAD_DATA, "%.600s:1: this is model format %.40s; this program reads format 1", r->path,
+    model->normalized = strcmp(r->text, "dither-model 2") == 0;
+    if (!model->normalized && strcmp(r->text, "dither-model 1") != 0)
+        FAIL(DITHER_BAD_DATA, "%.600s:1: this is model format %.40s; this program reads formats 1 and 2", r->path,
              r->text + 13);
     TRY(next_field(r, "loss", &value, error));
     model->loss = dither_loss_find(value);
@@ -242,6 +246,10 @@ static dither_status read_header(reader *r, dither_model *model, dither_error *e
     TRY(read_labels(r, model, error));
     TRY(next_field(r, "features", &value, error));
     TRY(read_integer(r, "features", value, 1, INT32_MAX, &model->features, error));
+    if (!model->normalized) goto out;
+    TRY(next_field(r, "normalize", &value, error));
+    if (strcmp(value, "rows") != 0)
+        FAIL(DITHER_BAD_DATA, "%.600s:%" PRId64 ": 'normalize rows' should stand here", r->path, r->line);
 out:
     return status;
 }
@@ -395,17 +403,24 @@ static dither_status class_of(const dither_model *model, double label, int64_t r
     return DITHER_OK;
 }
 
-/* z[k] = a.x_k */
-static dither_status margins_of(const dither_model *model, const dither_data *data, int64_t row, double *z,
+/* z[k] = a.x_k; `scratch` has room for the row's entries. */
+static dither_status margins_of(const dither_model *model, const dither_data *data, int64_t row, double *scratch, double *z,
                                 dither_error *error)
 {
+    const int64_t begin = data->row_start[row], entries = data->row_start[row + 1] - begin;
+    const double *value = data->value + begin;
+    if (model->normalized && !data->normalized && entries) {
+        memcpy(scratch, value, (size_t)entries * sizeof *value);
+        dither_row_normalize(scratch, entries);
+        value = scratch;
+    }
     memset(z, 0, (size_t)model->outputs * sizeof *z);
-    for (int64_t e = data->row_start[row]; e < data->row_start[row + 1]; e++) {
-        const int64_t column = data->column[e];
+    for (int64_t e = 0; e < entries; e++) {
+        const int64_t column = data->column[begin + e];
         if (column >= model->features)
             return dither_fail(error, DITHER_BAD_DATA, "row %" PRId64 " has feature %" PRId64 "; the model has %"
                                PRId64 " features", row + 1, column + 1, model->features);
-        for (int k = 0; k < model->outputs; k++) z[k] += data->value[e] * model->x[k * model->features + column];
+        for (int k = 0; k < model->outputs; k++) z[k] += value[e] * model->x[k * model->features + column];
     }
     return DITHER_OK;
 }
@@ -425,14 +440,19 @@ dither_status dither_model_score(const dither_model *model, const dither_data *d
 {
     dither_status status = DITHER_OK;
     const int several = model->outputs > 1;
-    double loss = 0, *z = NULL;
-    int64_t right = 0;
+    double loss = 0, *z = NULL, *scratch = NULL;
+    int64_t right = 0, longest = 0;
     if (data->rows == 0) FAIL(DITHER_BAD_DATA, "there are no rows to score");
+    for (int64_t row = 0; row < data->rows; row++) {
+        const int64_t entries = data->row_start[row + 1] - data->row_start[row];
+        longest = entries > longest ? entries : longest;
+    }
     TRY_ALLOC(z, model->outputs);
+    TRY_ALLOC(scratch, longest);
     for (int64_t row = 0; row < data->rows; row++) {
         double y = 0;
         TRY(class_of(model, data->label[row], row, &y, error));
-        TRY(margins_of(model, data, row, z, error));
+        TRY(margins_of(model, data, row, scratch, z, error));
         loss += several ? dk_multi_value(model->loss, z, model->outputs, y) : dk_loss_value(model->loss, z[0], y);
         right += is_right(model, z, y);
     }
@@ -441,5 +461,6 @@ dither_status dither_model_score(const dither_model *model, const dither_data *d
     out->loss = loss / (double)data->rows;
 out:
     free(z);
+    free(scratch);
     return status;
 }

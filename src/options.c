@@ -91,6 +91,11 @@ int dither_choice_index(const char *choices, const char *text)
     return -1;
 }
 
+int dither_options_normalize(const dither_options *options)
+{
+    return options->normalize && strcmp(options->normalize, "rows") == 0;
+}
+
 /* "3" or "3,4" into 1 or 2 numbers of at least `min` */
 static dither_status parse_numbers(const char *what, const char *text, int count, double min, double out[2],
                                    dither_error *error)

@@ -112,6 +112,9 @@ typedef struct dither_speeds {
 } dither_speeds;
 dither_status dither_parse_speeds(const char *text, dither_speeds *out, dither_error *error);
 
+/* Does the option `normalize` ask for rows of norm 1? Not where it is unset. */
+int dither_options_normalize(const dither_options *options);
+
 /* Iterations between evaluations; 0 for "auto". */
 dither_status dither_parse_trace_every(const char *text, int64_t *every, dither_error *error);
 

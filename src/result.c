@@ -14,6 +14,7 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
         TRY_ALLOC(r->label_values, p->problem.labels);
         memcpy(r->label_values, p->problem.label_values, (size_t)p->problem.labels * sizeof *r->label_values);
     }
+    r->normalized = p->problem.data->normalized;
     r->method = p->method->name;
     r->estimator = dither_estimators[p->estimator].name;
     r->codec = dither_codecs[p->codec.kind].name;

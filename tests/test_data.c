@@ -1366,6 +1366,84 @@ static void test_data_hash(void **state)
     assert_int_not_equal(csr_hash(&c), hash);
 }
 
+/* ---- normalization ---- */
+
+static void read_normalized(const char *text, int64_t seed, dither_data **out)
+{
+    const char *const path = path_of("rows");
+    struct dither_options options;
+    dither_error error;
+    memset(&options, 0, sizeof options);
+    options.normalize = "rows", options.shuffle = seed, options.shuffle_set = seed >= 0;
+    write_bytes(path, text, strlen(text));
+    if (dither_data_read(path, &options, out, &error) != DITHER_OK) fail_msg("%s", error.message);
+    unlink(path);
+}
+
+static long double square_of_row(const dither_data *data, int64_t r)
+{
+    long double sum = 0;
+    for (int64_t e = data->row_start[r]; e < data->row_start[r + 1]; e++) sum += (long double)data->value[e] * data->value[e];
+    return sum;
+}
+
+/* Norms are 1, whatever the range; zeros stay; columns and labels too; what vanishes beside the rest is no entry. */
+static void test_normalized(void **state)
+{
+    (void)state;
+    dither_data *data;
+    read_normalized("1 1:3 4:-4\n2 2:1e-200 3:1e-200\n1 1:1.7e308 2:1.7e308 3:1.7e308\n2\n1 3:5e-324\n2 1:1e-320 2:1e300\n"
+                    "1 2:-7\n", -1, &data);
+    assert_int_equal(data->rows, 7);
+    assert_int_equal(data->nonzeros, 2 + 2 + 3 + 0 + 1 + 1 + 1);
+    for (int r = 0; r < 7; r++) {
+        const double off = fabs((double)(square_of_row(data, r) - (r != 3)));
+        if (off > 4 * DBL_EPSILON) fail_msg("row %d: the norm's square is off by %g", r, off);
+    }
+    assert_true(data->value[0] == 3.0 / 5 && data->value[1] == -4.0 / 5 && data->column[1] == 3);
+    assert_true(data->value[data->nonzeros - 1] == -1 && data->column[data->nonzeros - 1] == 1 && data->label[5] == 2);
+    assert_true(data->column[data->nonzeros - 2] == 1);
+    dither_data_free(data);
+}
+
+/* Values are v / sqrt(sum v^2), in this order, and so they are when the rows come in another; again: within rounding. */
+static void test_normalized_random(void **state)
+{
+    (void)state;
+    enum { ROWS = 200 };
+    dither_data *plain, *once, *mixed;
+    dither_error error;
+    char *text = NULL;
+    size_t bytes;
+    FILE *stream = open_memstream(&text, &bytes);
+    random_state = 5;
+    for (int r = 0; r < ROWS; r++) {
+        fprintf(stream, "%d", r);
+        for (int c = 1; c < 40; c += 1 + random_below(9)) fprintf(stream, " %d:%.17g", c, (random_below(2001) - 1000.5) / 77);
+        fprintf(stream, "\n");
+    }
+    fclose(stream);
+    assert_int_equal(read_as("rows", text, bytes, -1, -1, &plain, &error), DITHER_OK);
+    read_normalized(text, -1, &once);
+    read_normalized(text, 3, &mixed);
+    assert_int_not_equal(plain->hash, once->hash);
+    assert_int_equal(plain->nonzeros, once->nonzeros);
+    for (int64_t r = 0; r < ROWS; r++) {
+        double squares = 0;
+        const int64_t begin = plain->row_start[r], entries = plain->row_start[r + 1] - begin, from = (int64_t)mixed->label[r];
+        for (int64_t e = 0; e < entries; e++) squares += plain->value[begin + e] * plain->value[begin + e];
+        for (int64_t e = 0; e < entries; e++) assert_true(once->value[begin + e] == plain->value[begin + e] / sqrt(squares));
+        assert_memory_equal(mixed->value + mixed->row_start[r], once->value + once->row_start[from],
+                            (size_t)(mixed->row_start[r + 1] - mixed->row_start[r]) * sizeof(double));
+    }
+    memcpy(plain->value, once->value, (size_t)once->nonzeros * sizeof(double));
+    dither_data_normalize_rows(plain);
+    for (int64_t e = 0; e < once->nonzeros; e++)
+        assert_true(fabs(plain->value[e] - once->value[e]) <= 4 * DBL_EPSILON * fabs(once->value[e]));
+    dither_data_free(plain), dither_data_free(once), dither_data_free(mixed);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1400,6 +1478,8 @@ int main(void)
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_hash_fixed),
         cmocka_unit_test(test_data_hash),
+        cmocka_unit_test(test_normalized),
+        cmocka_unit_test(test_normalized_random),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

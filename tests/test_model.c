@@ -161,6 +161,32 @@ static void test_score(void **state)
     dither_model_free(model);
 }
 
+/* A model of normalized rows divides those that it scores by their norms: (3, 4) by 5. A row of zeros has margin 0. */
+static void test_normalized(void **state)
+{
+    (void)state;
+    dither_result result = result_with(small_weights);
+    result.loss = "least-squares", result.label_values = NULL, result.normalized = 1;
+    save(&result);
+    dither_model *model = load();
+    const int64_t row_start[3] = {0, 2, 2};
+    const int32_t column[2] = {0, 2};
+    const double value[2] = {3, 4}, label[2] = {0, 1}, margin = 3.0 / 5 * 1 + 4.0 / 5 * -2;
+    dither_data *data;
+    dither_score score;
+    assert_int_equal(dither_data_from_csr(2, 5, row_start, column, value, label, &data, NULL), DITHER_OK);
+    assert_int_equal(dither_model_score(model, data, &score, NULL), DITHER_OK);
+    assert_true(score.loss == (0.5 * margin * margin + 0.5) / 2);
+    dither_model_free(model);
+    result.normalized = 0;
+    save(&result);
+    model = load();
+    assert_int_equal(dither_model_score(model, data, &score, NULL), DITHER_OK);
+    assert_true(score.loss == (0.5 * 25 + 0.5) / 2);
+    dither_model_free(model);
+    dither_data_free(data);
+}
+
 static void expect_score_refused(const dither_model *model, dither_data *data, const char *words)
 {
     dither_score score;
@@ -258,7 +284,10 @@ static void test_malformed(void **state)
     } files[] = {
         {"", ":1: "},
         {"hello\n", "not a dither model"},
-        {"dither-model 2\n", "format 2"},
+        {"dither-model 3\n", "format 3; this program reads formats 1 and 2"},
+        {"dither-model 2\nloss logistic\nlabels 1 2\nfeatures 5\nweights 0\n", ":5: 'normalize' and a value"},
+        {"dither-model 2\nloss logistic\nlabels 1 2\nfeatures 5\nnormalize columns\n", ":5: 'normalize rows'"},
+        {"dither-model 1\nloss logistic\nlabels 1 2\nfeatures 5\nnormalize rows\n", ":5: 'weights' and a value"},
         {"dither-model 1\nloss cubic\n", ":2: unknown loss 'cubic'; the losses are least-squares|logistic"},
         {"dither-model 1\nlabels 1 2\n", ":2: 'loss' and a value"},
         {"dither-model 1\nloss logistic\nlabels none\n", ":3: the loss takes two labels"},
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_rest_label),   cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_changed_byte), cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_whole_or_none), cmocka_unit_test(test_link),
+        cmocka_unit_test(test_normalized),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -162,6 +162,19 @@ class ReadOwn(Case):
             alone, trace = self.train("threads", 1, self.small, *self.WORDS, *words, "--no-cache")
             self.check_own(2 + i % 3, self.small, alone, trace, *self.WORDS, *words, "--no-cache")
 
+    def test_normalized(self):
+        """Rows of norm 1: L_max = 1/4 + l2 for the logistic loss, whichever way they are read and dealt."""
+        words = [*self.WORDS, "--normalize", "rows", "--l2", "0.01", "--no-cache"]
+        alone, trace = self.train("threads", 1, self.small, *words)
+        plain, _ = self.train("threads", 1, self.small, *self.WORDS, "--l2", "0.01", "--no-cache")
+        self.assertAlmostEqual(alone["L_max"], 0.26, delta=1e-15)
+        self.assertEqual((alone["normalized"], plain["normalized"]), (True, False))
+        self.assertNotEqual(alone["state_hash"], plain["state_hash"])
+        for ranks in 2, 5:
+            self.check_own(ranks, self.small, alone, trace, *words)
+        several, _ = self.train("tcp", 3, self.small, *words)
+        self.assertEqual(several["state_hash"], alone["state_hash"])
+
     def test_more_features_than_rows(self):
         write_rows(self.path("wide"), 40, 300, 6)
         for words in [], ["--l2", "1e-3", "--prox", "l1:0.01"]:

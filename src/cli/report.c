@@ -36,6 +36,7 @@ void cli_report_print(const dither_result *result, const char *status)
     printf("%s: %s estimator, %s codec, %s wire, %s, on %s\n", result->method, result->estimator, result->codec,
            result->wire, result->aggregate, result->device);
     printf("  problem      %s, %" PRId64 " rows, %" PRId64 " features, ", result->loss, result->rows, result->features);
+    if (result->normalized) printf("rows of norm 1, ");
     if (result->outputs > 1) printf("%" PRId64 " classes, ", result->outputs);
     printf("n = %" PRId64 " workers\n", result->workers);
     printf("  step         gamma %.6g, alpha %.6g, omega %.6g\n", result->gamma, result->alpha, result->omega);

@@ -29,6 +29,7 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_string(json, "device", result->device);
     cli_json_integer(json, "rows", result->rows);
     cli_json_integer(json, "features", result->features);
+    cli_json_literal(json, "normalized", result->normalized ? "true" : "false");
     cli_json_integer(json, "workers", result->workers);
     cli_json_string(json, "aggregate", result->aggregate);
     cli_json_real(json, "link_bytes", result->link_bytes);

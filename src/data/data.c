@@ -39,6 +39,7 @@ dither_status dither_data_read(const char *path, const dither_options *options, 
         TRY(dither_libsvm_parse(dither_path_shown(path), (const char *)text.bytes, text.size, features, data, error));
     }
     if (options && options->shuffle_set) TRY(dither_data_shuffle(data, (uint64_t)options->shuffle, error));
+    if (options && dither_options_normalize(options)) dither_data_normalize_rows(data);
     dither_data_set_hash(data);
     *out = data;
     data = NULL;

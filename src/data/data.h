@@ -13,6 +13,7 @@ struct dither_data {
     int partial;        /* only the rows of this rank's workers have entries; `nonzeros` counts those, and labels and
                            counts of rows are of all */
     int64_t own_begin, own_end; /* with partial: those rows */
+    int normalized;     /* rows have been divided by their norms */
     uint64_t hash;      /* of shape, columns, values and labels: the key of the optimum's cache */
 };
 
@@ -22,6 +23,11 @@ static inline int64_t dither_data_end(const struct dither_data *data) { return d
 
 /* data->hash := that of shape, columns, values and labels */
 void dither_data_set_hash(struct dither_data *data);
+
+/* value[0 .. entries) divided by their Euclidean norm; zeros stay. */
+void dither_row_normalize(double *value, int64_t entries);
+/* The option `normalize`, "rows": every row. The hash is the caller's to set. */
+void dither_data_normalize_rows(struct dither_data *data);
 
 /* Map labels to -1 and +1. `positive` is the text of the label value that means +1; "auto" takes the larger of
  * exactly two distinct values, and with any other number of values fails with a list of them. On success

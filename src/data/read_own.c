@@ -167,6 +167,7 @@ static dither_status read_part(own_reader *r, struct dither_data *part, dither_e
                                  (int64_t)r->place[2 * r->comm->rank + 1], part, error));
     if (part->rows != r->first[r->comm->rank + 1] - r->first[r->comm->rank])
         FAIL(DITHER_IO, "%s: it has changed meanwhile", dither_path_shown(r->path));
+    if (dither_options_normalize(r->options)) dither_data_normalize_rows(part);
 out:
     free(text);
     return status;
@@ -205,6 +206,7 @@ static dither_status put_in_place(own_reader *r, struct dither_data *part, struc
     for (int q = 0; q < comm->ranks; q++) bytes[q] = (size_t)(r->first[q + 1] - r->first[q]) * sizeof *data->label;
     TRY(comm->allgather(comm, data->label, bytes, error));
     data->rows = r->all, data->nonzeros = part->nonzeros;
+    data->normalized = part->normalized;
     data->partial = 1, data->own_begin = first, data->own_end = last;
     data->column = part->column, data->value = part->value;
     part->column = NULL, part->value = NULL;

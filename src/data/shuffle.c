@@ -48,6 +48,7 @@ dither_status dither_data_reorder(const struct dither_data *data, const int64_t 
     *out = NULL;
     TRY_ALLOC(copy, 1);
     copy->rows = data->rows, copy->features = data->features, copy->nonzeros = data->nonzeros;
+    copy->normalized = data->normalized;
     TRY_ALLOC(copy->row_start, data->rows + 1);
     TRY_ALLOC(copy->column, data->nonzeros);
     TRY_ALLOC(copy->value, data->nonzeros);

@@ -1,0 +1,45 @@
+#include "data.h"
+
+#include <math.h>
+
+/* Its squares neither overflow nor vanish: a power of two rounds nothing. */
+static double norm_of(const double *value, int64_t entries)
+{
+    double largest = 0, squares = 0;
+    int exponent = 0;
+    for (int64_t e = 0; e < entries; e++) largest = fabs(value[e]) > largest ? fabs(value[e]) : largest;
+    (void)frexp(largest, &exponent);
+    for (int64_t e = 0; e < entries; e++) {
+        const double v = ldexp(value[e], -exponent);
+        squares += v * v;
+    }
+    return ldexp(sqrt(squares), exponent);
+}
+
+void dither_row_normalize(double *value, int64_t entries)
+{
+    double norm = norm_of(value, entries);
+    if (isinf(norm)) { /* entries near the largest double */
+        for (int64_t e = 0; e < entries; e++) value[e] *= 0x1p-64;
+        norm = norm_of(value, entries);
+    }
+    for (int64_t e = 0; e < entries && norm > 0; e++) value[e] /= norm;
+}
+
+void dither_data_normalize_rows(struct dither_data *data)
+{
+    int64_t kept = 0;
+    for (int64_t r = 0, begin = 0; r < data->rows; r++) {
+        const int64_t end = data->row_start[r + 1];
+        dither_row_normalize(data->value + begin, end - begin);
+        for (int64_t e = begin; e < end; e++) {
+            if (data->value[e] == 0) continue; /* so small beside the others */
+            data->column[kept] = data->column[e];
+            data->value[kept++] = data->value[e];
+        }
+        begin = end;
+        data->row_start[r + 1] = kept;
+    }
+    data->nonzeros = kept;
+    data->normalized = 1;
+}
