@@ -219,6 +219,7 @@ enum { DITHER_NOISE_POINTS = 5 };
 typedef struct dither_noise {
     double share;        /* 0, 1/4, .., 1 */
     double variance;
+    double f;            /* f(x) */
     double grad_norm2;   /* ||grad f||^2 */
     double worker_norm2; /* mean ||grad f_i||^2 */
     double zeta2;        /* mean ||grad f_i - grad f||^2 */

@@ -13,22 +13,29 @@ typedef struct measuring {
     dither_plan plan; /* a copy that owns nothing */
     double *row_square;              /* N: ||a_j||^2 */
     double *x, *star, *mean; /* d each */
-    double *total;                   /* d, and behind it two sums that go with it from rank to rank */
+    double *total;                   /* d, and behind it three sums that go with it from rank to rank */
     double *z;                       /* K */
 } measuring;
 
-static const double *row_slopes(const measuring *m, int64_t j)
+/* ... and *loss += that of the row */
+static const double *row_slopes(const measuring *m, int64_t j, double *loss)
 {
     const dither_problem *p = &m->plan.problem;
     const dither_data *data = dither_plan_data(&m->plan);
     const double y = dither_plan_labels(&m->plan)[j];
     for (int k = 0; k < p->outputs; k++) m->z[k] = dither_row_dot(data, j, m->x + k * data->features);
+    *loss += p->outputs > 1 ? dk_multi_value(p->loss, m->z, p->outputs, y) : dk_loss_value(p->loss, m->z[0], y);
     if (p->outputs > 1) dk_multi_slopes(p->loss, m->z, p->outputs, y);
     else m->z[0] = dk_loss_slope(p->loss, m->z[0], y);
     return m->z;
 }
 
 /* What all f_ij have in common: l2 x and the non-convex term. */
+static double shared_value(const dither_problem *p, double x)
+{
+    return p->l2 / 2 * x * x + p->nonconvex * x * x / (1 + x * x);
+}
+
 static double shared_slope(const dither_problem *p, double x)
 {
     const double s = 1 + x * x;
@@ -36,8 +43,9 @@ static double shared_slope(const dither_problem *p, double x)
 }
 
 /* mean := grad f_i(x) without the shared part, weighted; returns the variance of the gradient of one of the worker's
- * rows, weighted too: mean_j ||g_ij||^2 - ||mean_j g_ij||^2, in which the shared part has none. */
-static double look_at_worker(measuring *m, int worker)
+ * rows, weighted too: mean_j ||g_ij||^2 - ||mean_j g_ij||^2, in which the shared part has none. *loss += that of all its
+ * rows. */
+static double look_at_worker(measuring *m, int worker, double *loss)
 {
     const dither_plan *p = &m->plan;
     const dither_data *data = dither_plan_data(p);
@@ -46,7 +54,7 @@ static double look_at_worker(measuring *m, int worker)
     double squares = 0, norm2 = 0;
     memset(m->mean, 0, (size_t)p->d * sizeof *m->mean);
     for (int64_t j = begin; j < end; j++) {
-        const double *slope = row_slopes(m, j);
+        const double *slope = row_slopes(m, j, loss);
         for (int k = 0; k < p->problem.outputs; k++) {
             double *part = m->mean + k * data->features;
             for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++)
@@ -62,18 +70,18 @@ static double look_at_worker(measuring *m, int worker)
     return variance > 0 ? variance : 0;
 }
 
-/* One point: variance, ||grad f||^2, mean ||grad f_i||^2. Afterwards `total` is grad f. */
+/* One point: variance, f, ||grad f||^2, mean ||grad f_i||^2. Afterwards `total` is grad f. */
 static void look_at_point(measuring *m, dither_noise *out)
 {
     const dither_plan *p = &m->plan;
-    const size_t bytes = (size_t)(p->d + 2) * sizeof *m->total;
-    double *const variance = m->total + p->d, *const norms = variance + 1;
+    const size_t bytes = (size_t)(p->d + 3) * sizeof *m->total;
+    double *const variance = m->total + p->d, *const norms = variance + 1, *const loss = variance + 2;
     int first, last;
     memset(m->total, 0, bytes);
     dither_plan_workers_here(p, &first, &last);
     dither_relay_take(p->problem.relay, m->total, bytes);
     for (int w = first; w < last; w++) {
-        *variance += look_at_worker(m, w) / p->workers;
+        *variance += look_at_worker(m, w, loss) / p->workers;
         for (int64_t c = 0; c < p->d; c++) {
             const double g = m->mean[c] + shared_slope(&p->problem, m->x[c]);
             *norms += g * g / p->workers;
@@ -81,9 +89,12 @@ static void look_at_point(measuring *m, dither_noise *out)
         }
     }
     dither_relay_pass(p->problem.relay, m->total, bytes);
-    *out = (dither_noise){.share = out->share, .variance = *variance};
+    *out = (dither_noise){.share = out->share, .variance = *variance, .f = *loss / (double)p->rows};
     const double each = *norms;
-    for (int64_t c = 0; c < p->d; c++) out->grad_norm2 += m->total[c] * m->total[c];
+    for (int64_t c = 0; c < p->d; c++) {
+        out->grad_norm2 += m->total[c] * m->total[c];
+        out->f += shared_value(&p->problem, m->x[c]);
+    }
     out->worker_norm2 = each;
     out->zeta2 = each > out->grad_norm2 ? each - out->grad_norm2 : 0;
 }
@@ -161,7 +172,7 @@ static dither_status measure(measuring *m, dither_estimates *out, dither_error *
     TRY_ALLOC(m->x, p->d);
     TRY_ALLOC(m->star, p->d);
     TRY_ALLOC(m->mean, p->d);
-    TRY_ALLOC(m->total, p->d + 2);
+    TRY_ALLOC(m->total, p->d + 3);
     TRY_ALLOC(m->z, p->problem.outputs);
     for (int64_t j = 0; j < p->rows; j++)
         for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++)

@@ -101,22 +101,39 @@ out:
     return status;
 }
 
-/* --scale-gamma: with variance <= M ||grad f||^2 of a row's gradient, the mean of B of them goes farthest with
- * gamma = (1/L) B / (M + B): in proportion to B while B is below M, and no farther beyond. */
+/* The constant that --scale-gamma scales: --gamma where it says one, else 1/L. */
+static double scaled_constant(const dither_plan *p, dither_gamma_rule rule, double value)
+{
+    const double share = p->stepper == DK_STEPPER_MOMENTUM ? 1 - p->options->momentum : 1;
+    if (rule == DITHER_GAMMA_NUMBER) return value;
+    return share * (rule == DITHER_GAMMA_OVER_L_MAX ? value / p->smoothness.row_max : 1 / p->smoothness.pooled);
+}
+
+/* --scale-gamma: with variance <= sigma^2 + M ||grad f||^2 of a row's gradient, T steps along the mean of B of them leave
+ * (1/T) sum ||grad f||^2 <= 2 F / (gamma T) + L gamma sigma^2 / B for gamma <= (1/L) B / (M + B), F = f(x_0) - f*: in
+ * proportion to B while B is below M, and no farther beyond, unless sigma^2 and T ask for less. The step on their sum is
+ * the B-th part (Lecture 6 of Stich, 2024, "Learning rate scaling"). */
 static dither_status scale_gamma(dither_plan *p, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    const double B = (double)p->workers * p->batch;
+    const dither_options *o = p->options;
+    const int sum = !strcmp(o->scale_gamma, "sum");
+    const double B = (double)p->workers * p->batch, T = (double)o->iterations, L = p->smoothness.pooled;
     dither_estimates found;
     dither_gamma_rule rule;
     double value;
-    if (!strcmp(p->options->scale_gamma, "none")) return DITHER_OK;
+    if (!strcmp(o->scale_gamma, "none")) return DITHER_OK;
+    if (!sum && !strcmp(o->step_form, "sum"))
+        FAIL(DITHER_USAGE, "--scale-gamma mean scales the step on the mean: not with --step-form sum, whose is --scale-gamma sum");
     if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
         FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
-    TRY(dither_parse_gamma(p->options->gamma, &rule, &value, error));
+    TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
     TRY(dither_estimate_plan(p, &found, error));
-    const int given = rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX;
-    p->gamma = (given ? p->gamma : 1 / p->smoothness.pooled) * B / (found.M + B);
+    const double c = scaled_constant(p, rule, value), F = found.at[0].f - found.at[DITHER_NOISE_POINTS - 1].f;
+    p->gamma = sum ? c / (found.M + B) * B : c * B / (found.M + B);
+    if (rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX || !o->iterations_set) goto out;
+    const double noisy = __builtin_sqrt(2 * F * B / (L * found.sigma2 * T)); /* inf or NaN: no noise, or no steps */
+    if (noisy < p->gamma) p->gamma = noisy;
 out:
     return status;
 }

@@ -27,6 +27,7 @@ static void brute_force(const dither_data *data, double l2, const double *x, dit
             double z = 0, dense[D] = {0};
             for (int64_t e = data->row_start[j]; e < data->row_start[j + 1]; e++) dense[data->column[e]] = data->value[e];
             for (int c = 0; c < D; c++) z += dense[c] * x[c];
+            out->f += dk_loss_value(DK_LOSS_logistic, z, data->label[j]) / ROWS;
             for (int c = 0; c < D; c++) {
                 g[j][c] = weight * dk_loss_slope(DK_LOSS_logistic, z, data->label[j]) * dense[c] + l2 * x[c];
                 mean[c] += g[j][c] / m;
@@ -38,7 +39,7 @@ static void brute_force(const dither_data *data, double l2, const double *x, dit
             for (int j = begin; j < end; j++) out->variance += (g[j][c] - mean[c]) * (g[j][c] - mean[c]) / m / WORKERS;
         }
     }
-    for (int c = 0; c < D; c++) out->grad_norm2 += f[c] * f[c];
+    for (int c = 0; c < D; c++) out->grad_norm2 += f[c] * f[c], out->f += l2 / 2 * x[c] * x[c];
     out->zeta2 = out->worker_norm2 - out->grad_norm2;
 }
 
@@ -64,6 +65,7 @@ static void test_points(void **state)
         for (int c = 0; c < D; c++) x[c] = i / 4.0 * optimum->x[c];
         brute_force(data, 0.05, x, &b);
         near("variance", e.at[i].variance, b.variance), near("gradient", e.at[i].grad_norm2, b.grad_norm2);
+        near("f", e.at[i].f, b.f);
         near("workers", e.at[i].worker_norm2, b.worker_norm2), near("zeta^2", e.at[i].zeta2, b.zeta2);
         const double slack = e.sigma2 + e.M * b.grad_norm2 - b.variance;
         assert_true(slack >= -1e-12);
@@ -85,6 +87,7 @@ static void test_outputs(void **state)
     const dither_estimates one = estimate(data, options_of("l2=0.02 workers=4")), two = estimate(data, options_of("loss=softmax l2=0.04 workers=4"));
     (void)state;
     for (int i = 0; i < DITHER_NOISE_POINTS; i++) {
+        near("f", two.at[i].f, one.at[i].f);
         near("variance", two.at[i].variance, 2 * one.at[i].variance);
         near("zeta^2", two.at[i].zeta2, 2 * one.at[i].zeta2);
     }
@@ -169,11 +172,79 @@ static void test_scaling(void **state)
     dither_data_free(data);
 }
 
+/* The mean over runs of f after two steps of SGD on rows of mushrooms. */
+static double loss_after(const dither_data *data, int batch, double gamma, int seeds)
+{
+    double sum = 0;
+    for (int s = 0; s < seeds; s++) {
+        dither_result *r = train(data, options_of("method=sgd l2=0.01 workers=1 batch=%d gamma=%.17g iterations=2 seed=%d "
+                                                  "trace-every=1000 reference=none", batch, gamma, s), NULL, NULL);
+        sum += r->f / seeds;
+        dither_result_free(r);
+    }
+    return sum;
+}
+
+/* The same on real rows. The loss flattens away from 0, so that the best steps are a multiple of the rule's: their shape is
+ * B / (M + B). */
+static void test_scaling_real(void **state)
+{
+    static const int batches[] = {1, 4, 16, 64, 256};
+    enum { BATCHES = 5, SEEDS = 40 };
+    dither_data *all = bundled("mushrooms", 0), *data = thin(all, 16);
+    const dither_estimates e = estimate(data, options_of("l2=0.01 workers=1"));
+    double best[BATCHES] = {0};
+    (void)state;
+    for (int i = 0; i < BATCHES; i++) {
+        double least = INFINITY;
+        for (int step = -8; step <= 4; step++) {
+            const double gamma = pow(2, 0.5 * step) / e.L, f = loss_after(data, batches[i], gamma, SEEDS);
+            if (f < least) least = f, best[i] = gamma;
+        }
+        print_message("batch %d: best step %.3g / L, B / (M + B) = %.3g\n", batches[i], best[i] * e.L, batches[i] / (e.M + batches[i]));
+    }
+    assert_true(e.M > 5 && e.M < 30);
+    for (int i = 0; i < BATCHES; i++) {
+        const double shape = best[i] / best[BATCHES - 1], rule = batches[i] / (e.M + batches[i]) * (1 + e.M / 256);
+        if (!(shape > rule / 2 && shape < 2 * rule)) fail_msg("batch %d: %g of the longest step, the rule says %g", batches[i], shape, rule);
+    }
+    assert_true(best[1] > 2.5 * best[0] && best[4] < 2.5 * best[2] && best[4] <= 2 * best[3]);
+    dither_data_free(data), dither_data_free(all);
+}
+
+/* mean and sum are one step in two forms; sigma^2 and the number of iterations shorten it; --gamma takes the place of 1/L. */
+static void test_scaling_forms(void **state)
+{
+    dither_data *data = synthetic(600, 12, 0.8, 1, 6);
+    const dither_estimates e = estimate(data, options_of("l2=0.01 workers=4"));
+    const double B = 12, F = e.at[0].f - e.at[4].f, rule = B / (e.M + B);
+    (void)state;
+    assert_true(e.sigma2 > 0 && e.M > 0 && F > 0);
+    for (int i = 0; i < 6; i++) {
+        static const char *const more[] = {"iterations=3", "iterations=400", "iterations=90000 max-seconds=0", "iterations=50 gamma=0.3",
+                                           "epochs=2 gamma=x0.5", "epochs=2 stepper=momentum"};
+        const double noisy = sqrt(2 * F * B / (e.L * e.sigma2 * (i == 0 ? 3 : (i == 1 ? 400 : 90000))));
+        const double c[] = {1 / e.L, 1 / e.L, 1 / e.L, 0.3, 0.5 / e.L_max, 0.1 / e.L};
+        dither_result *r[2];
+        for (int sum = 0; sum < 2; sum++)
+            r[sum] = train(data, options_of("method=sgd l2=0.01 workers=4 batch=3 scale-gamma=%s %s", sum ? "sum" : "mean", more[i]),
+                           NULL, NULL);
+        near("gamma", r[0]->gamma, i < 3 ? fmin(c[i] * rule, noisy) : c[i] * rule);
+        assert_true(fabs(r[0]->gamma - r[1]->gamma) <= 1e-15 * r[0]->gamma);
+        for (int k = 0; k < 12; k++) assert_true(fabs(r[0]->x[k] - r[1]->x[k]) <= 1e-10 * (1e-3 + fabs(r[0]->x[k])));
+        if (i == 0) assert_true(noisy > c[0] * rule);
+        if (i == 2) assert_true(noisy < c[0] * rule);
+        dither_result_free(r[0]), dither_result_free(r[1]);
+    }
+    dither_data_free(data);
+}
+
 static void test_scaling_refused(void **state)
 {
     dither_data *data = synthetic(ROWS, D, 0.8, 1, 6);
     (void)state;
     check_fails(data, options_of("scale-gamma=mean"), DITHER_USAGE, "--estimator sgd");
+    check_fails(data, options_of("method=sgd scale-gamma=mean step-form=sum"), DITHER_USAGE, "--scale-gamma sum");
     dither_data_free(data);
 }
 
@@ -193,7 +264,8 @@ static void test_split(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_points), cmocka_unit_test(test_outputs),
-                                       cmocka_unit_test(test_interpolation), cmocka_unit_test(test_scaling),
+                                       cmocka_unit_test(test_interpolation), cmocka_unit_test(test_scaling), cmocka_unit_test(test_scaling_real),
+                                       cmocka_unit_test(test_scaling_forms),
                                        cmocka_unit_test(test_scaling_refused), cmocka_unit_test(test_split)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,9 +21,10 @@ static void print_estimates(const dither_estimates *e)
            e->M / (double)e->batch);
     printf("||h*_i||^2   %.6g in the mean, h*_i = grad f_i(x*)\n", e->h2);
     printf("zeta^2       %.6g, the largest mean ||grad f_i - grad f||^2 below\n", e->zeta2);
-    printf("\n%-6s %13s %13s %13s\n", "x/x*", "variance", "||grad f||^2", "zeta^2");
+    printf("\n%-6s %13s %13s %13s %13s\n", "x/x*", "f", "variance", "||grad f||^2", "zeta^2");
     for (int i = 0; i < DITHER_NOISE_POINTS; i++)
-        printf("%-6.2f %13.6g %13.6g %13.6g\n", e->at[i].share, e->at[i].variance, e->at[i].grad_norm2, e->at[i].zeta2);
+        printf("%-6.2f %13.6g %13.6g %13.6g %13.6g\n", e->at[i].share, e->at[i].f, e->at[i].variance,
+               e->at[i].grad_norm2, e->at[i].zeta2);
     if (!e->at_optimum) printf("x* is not known: the point that 256 steps of gradient descent reach stands for it\n");
 }
 
@@ -33,6 +34,7 @@ static void write_points(cli_json *json, const dither_estimates *e)
     for (int i = 0; i < DITHER_NOISE_POINTS; i++) {
         cli_json_open(json, NULL);
         cli_json_real(json, "share", e->at[i].share);
+        cli_json_real(json, "f", e->at[i].f);
         cli_json_real(json, "variance", e->at[i].variance);
         cli_json_real(json, "grad_norm2", e->at[i].grad_norm2);
         cli_json_real(json, "worker_norm2", e->at[i].worker_norm2);
