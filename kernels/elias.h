@@ -1,5 +1,6 @@
 /* A segment in Elias's codes (Elias, 1975). Its first bit tells which of two forms is shorter (Alistarh et al., QSGD):
- *   0, sparse: for every nonzero code(distance from the one before), its sign, code(|level|), to the end of the bytes
+ *   0, sparse: for every nonzero code(distance from the one before), its sign, and if there are levels above 1 (zero > 1)
+ *      code(|level|), to the end of the bytes
  *   1, dense:  for every coordinate code(|level| + 1), and its sign when that is not 1
  * Padding: ones for omega, zeros for gamma; no code can be read out of them. A segment is sequential: one lane works. */
 #ifndef DITHER_ELIAS_H
@@ -17,7 +18,7 @@ HD int dk_elias_is_dense(int omega, const uint16_t *in, int n, uint32_t zero)
     int sparse = 0, dense = n, last = -1;
     for (int i = dk_next_nonzero(in, 0, n, zero); i < n; i = dk_next_nonzero(in, i + 1, n, zero)) {
         const uint32_t level = dk_level_magnitude(in[i], zero);
-        sparse += dk_elias_size(omega, (uint32_t)(i - last)) + dk_elias_size(omega, level) + 1;
+        sparse += dk_elias_size(omega, (uint32_t)(i - last)) + (zero > 1 ? dk_elias_size(omega, level) : 0) + 1;
         dense += dk_elias_size(omega, level + 1);
         last = i;
     }
@@ -37,7 +38,7 @@ HD int32_t dk_elias_write(int omega, const uint16_t *in, int n, uint32_t zero, u
     for (int i = dense ? n : dk_next_nonzero(in, 0, n, zero); i < n; i = dk_next_nonzero(in, i + 1, n, zero)) {
         dk_elias_put(omega, &w, (uint32_t)(i - last));
         dk_put(&w, in[i] < zero, 1);
-        dk_elias_put(omega, &w, dk_level_magnitude(in[i], zero));
+        if (zero > 1) dk_elias_put(omega, &w, dk_level_magnitude(in[i], zero));
         last = i;
     }
     return dk_put_end(&w, omega);
@@ -47,7 +48,8 @@ HD int dk_elias_read_sparse(int omega, dk_bit_reader *r, int n, uint32_t zero, u
 {
     int position = -1;
     while (!dk_at_end(r, omega)) {
-        const uint32_t gap = dk_elias_get(omega, r), negative = dk_get(r, 1), level = dk_elias_get(omega, r);
+        const uint32_t gap = dk_elias_get(omega, r), negative = dk_get(r, 1);
+        const uint32_t level = zero > 1 ? dk_elias_get(omega, r) : 1;
         if (!gap || !level || level > zero || gap >= (uint32_t)(n - position) || dk_overrun(r)) return 0;
         position += (int)gap;
         out[position] = (uint16_t)(negative ? zero - level : zero + level);

@@ -237,17 +237,22 @@ static int64_t message_bytes(const rig *r, int worker)
     return dk_pieces_of(&r->k, worker)[r->k.layout.tiles];
 }
 
-/* Encode normal vectors of d coordinates; mean bytes of a message over some; the symbols' entropy in bits. */
-static double mean_message(const dk_codec *codec, int64_t d, int64_t block, int rounds, double *entropy, double *nonzeros)
+/* What vectors are made of: normal coordinates, or 1 and -1, which leave the most nonzeros with p = 2 and s <= sqrt d. */
+static double equal_size(uint64_t *random) { return random_word(random) & 1 ? 1 : -1; }
+
+/* Encode such vectors of d coordinates; mean bytes of a message over some; the symbols' entropy in bits. */
+static double mean_message(const dk_codec *codec, int64_t d, int64_t block, double (*draw)(uint64_t *), int rounds, double *entropy,
+                           double *nonzeros)
 {
     rig r;
     uint64_t random = 4;
     double bytes = 0;
     rig_open(&r, codec, d, block, 1, 0, 1, 1);
+    assert_true(r.k.layout.symbols <= DK_CODER_SYMBOLS);
     *entropy = *nonzeros = 0;
     for (int i = 0; i < rounds; i++) {
         double count[DK_CODER_SYMBOLS] = {0}, H = 0;
-        for (int64_t c = 0; c < d; c++) rig_set(&r, r.k.gradient, c, random_normal(&random));
+        for (int64_t c = 0; c < d; c++) rig_set(&r, r.k.gradient, c, draw(&random));
         rig_encode(&r, i);
         bytes += (double)message_bytes(&r, 0) / rounds;
         for (int64_t c = 0; c < d; c++) count[r.k.symbols[c]]++; /* alphabets here are small */
@@ -255,8 +260,7 @@ static double mean_message(const dk_codec *codec, int64_t d, int64_t block, int 
             if (count[s] > 0) H -= count[s] * log2(count[s] / (double)d);
         *entropy += H / rounds;
         *nonzeros += ((double)d - count[dk_zero_symbol(r.k.layout.symbols)]) / rounds;
-        dk_rank *k = &r.k;
-        assert_true(message_bytes(&r, 0) <= 4 * k->layout.message_words);
+        assert_true(message_bytes(&r, 0) <= 4 * r.k.layout.message_words);
     }
     rig_close(&r);
     return bytes;
@@ -276,7 +280,7 @@ static void test_entropy_coder(void **state)
         const dk_codec codec = {.kind = DK_CODEC_dither, .levels = cases[i].levels, .norm = cases[i].norm, .wire = DK_WIRE_rans};
         const int64_t d = cases[i].d;
         double H, nonzeros;
-        const double bits = 8 * mean_message(&codec, d, 0, d > 100000 ? 1 : 3, &H, &nonzeros), front = nonzeros < 4000 ? 32 + 64 + 64 : 0;
+        const double bits = 8 * mean_message(&codec, d, 0, random_normal, d > 100000 ? 1 : 3, &H, &nonzeros), front = nonzeros < 4000 ? 32 + 64 + 64 : 0;
         if (!(bits <= 1.02 * H + front))
             fail_msg("rans, p = %d, s = %d, d = %d: %.0f bits, entropy %.0f + %.0f: %.2f %% above", cases[i].norm, cases[i].levels,
                      (int)d, bits, H, front, 100 * (bits / (H + front) - 1));
@@ -284,24 +288,69 @@ static void test_entropy_coder(void **state)
     }
 }
 
-/* QSGD's bound on the sparse form, the message's 64-bit header aside:
- * (3 + 3/2 log2(2 (s^2 + d) / (s (s + sqrt d)))) s (s + sqrt d) + 32. */
+static double binomial_bits(double d, double m) { return (lgamma(d + 1) - lgamma(m + 1) - lgamma(d - m + 1)) / log(2); }
+
+/* Lecture 12's bounds with the number of nonzeros that (12.7) is about: m = min(d, s sqrt d) of them at most in the mean,
+ * s = 2^k, each with a sign, k bits of level and log2 d of place: m (1 + k + log2 d); and log2 binom(d, m) for all places, which
+ * no code that sends them one by one has to keep. (12.8) has k sqrt d in place of m: that is m for s = 1, with k = 1. */
+static void check_lecture(int wire, int k, int64_t d, double (*draw)(uint64_t *))
+{
+    const dk_codec codec = {.kind = DK_CODEC_kbit, .levels = 1 << k, .norm = 2, .wire = wire};
+    const double root = sqrt((double)d), s = codec.levels, m = fmin((double)d, s * root), places = log2((double)d);
+    double H, nonzeros;
+    const double bits = 8 * mean_message(&codec, d, 0, draw, d > 100000 ? 2 : 30, &H, &nonzeros) - 32 - 64; /* norm, header */
+    const double bound = m * (1 + k + places), exact = m * (1 + k) + binomial_bits((double)d, m), printed = fmax(k, 1) * root + root * places;
+    const char *const name = dither_wires[wire].name, *const what = draw == equal_size ? "equal" : "normal";
+    if (!(bits <= bound)) fail_msg("%s, s = %g, d = %g, %s: %.0f bits, bound %.0f", name, s, (double)d, what, bits, bound);
+    if (!(nonzeros <= m * 1.05 + 3)) fail_msg("s = %g, d = %g: %.0f nonzeros", s, (double)d, nonzeros);
+    if (k == 0 && !(bits <= printed)) fail_msg("%s, d = %g, %s: %.0f bits, bound %.0f", name, (double)d, what, bits, printed);
+    /* as it is printed it does not bound any code for s = 2 on: there is more information than that */
+    if (k >= 1 && s < root && draw == equal_size) assert_true(H > printed);
+    if (k < 2 && draw == equal_size)
+        print_message("%-11s s = %-3g d = %-7g %-6s: %.0f nonzeros, %.0f bits, entropy %.0f; bound %.0f, with binomial %.0f, as printed %.0f\n", name,
+                  s, (double)d, what, nonzeros, bits, H, bound, exact, printed);
+}
+
+static void test_lecture_bound(void **state)
+{
+    static const int wires[] = {DK_WIRE_elias_omega, DK_WIRE_elias_gamma, DK_WIRE_rice};
+    static const int bits[] = {0, 1, 2, 4, 7};
+    static const int64_t sizes[] = {1000, 10000, 1000000};
+    (void)state;
+    for (int w = 0; w < 3; w++)
+        for (int k = 0; k < 5; k++)
+            for (int n = 0; n < (k < 2 ? 3 : 2); n++) {
+                check_lecture(wires[w], bits[k], sizes[n], equal_size);
+                check_lecture(wires[w], bits[k], sizes[n], random_normal);
+            }
+}
+
+/* QSGD's bounds, the message's 64-bit header aside: (3 + 3/2 log2(2 (s^2 + d) / (s (s + sqrt d)))) s (s + sqrt d) + 32 on the
+ * sparse form for s^2 + sqrt d <= d/2, where Elias gamma, which the paper does not use, is held to it on normal vectors
+ * only; and 2.8 d + 32 for s = sqrt d. */
 static void test_qsgd_bound(void **state)
 {
     static const int wires[] = {DK_WIRE_elias_omega, DK_WIRE_elias_gamma, DK_WIRE_rice};
     static const int64_t sizes[] = {2000, 100000, 1000000};
+    static const int levels[] = {1, 2, 3, 7, 20};
     (void)state;
     for (int w = 0; w < 3; w++)
         for (int n = 0; n < 3; n++) {
-            const dk_codec codec = {.kind = DK_CODEC_dither, .levels = 1, .norm = 2, .wire = wires[w]};
             const double d = (double)sizes[n], root = sqrt(d);
             double H, nonzeros;
-            const double bits = 8 * mean_message(&codec, sizes[n], 0, 20, &H, &nonzeros);
-            const double bound = (3 + 1.5 * log2(2 * (1 + d) / (1 + root))) * (1 + root) + 32;
-            if (!(bits <= bound + 64))
-                fail_msg("%s, d = %g: %.0f bits, bound %.0f", dither_wires[wires[w]].name, d, bits, bound);
-            print_message("%s, d = %g: %.0f bits, bound %.0f\n", dither_wires[wires[w]].name, d, bits, bound);
-            assert_true(fabs(nonzeros - sqrt(2 / 3.14159265358979) * root) < 0.15 * root);
+            for (int l = 0; l < (n == 2 ? 4 : 10); l++) {
+                if (l % 2 && wires[w] == DK_WIRE_elias_gamma) continue;
+                const dk_codec codec = {.kind = DK_CODEC_dither, .levels = levels[l / 2], .norm = 2, .wire = wires[w]};
+                const double s = codec.levels, bound = (3 + 1.5 * log2(2 * (s * s + d) / (s * (s + root)))) * s * (s + root) + 32;
+                const double bits = 8 * mean_message(&codec, sizes[n], 0, l % 2 ? equal_size : random_normal, d > 100000 ? 2 : 20, &H, &nonzeros);
+                if (!(bits <= bound + 64))
+                    fail_msg("%s, s = %g, d = %g: %.0f bits, bound %.0f", dither_wires[wires[w]].name, s, d, bits, bound);
+                if (l == 0) assert_true(fabs(nonzeros - sqrt(2 / 3.14159265358979) * root) < 0.15 * root);
+            }
+            if (root > DK_CODER_SYMBOLS / 2 - 2) continue; /* mean_message counts no more symbols */
+            const dk_codec fine = {.kind = DK_CODEC_dither, .levels = (int)ceil(root), .norm = 2, .wire = wires[w]};
+            const double bits = 8 * mean_message(&fine, sizes[n], 0, random_normal, 1, &H, &nonzeros);
+            if (!(bits <= 2.8 * d + 32 + 64)) fail_msg("%s, d = %g: %.3f bits a coordinate", dither_wires[wires[w]].name, d, bits / d);
         }
 }
 
@@ -330,7 +379,7 @@ static void test_auto(void **state)
             bytes[codec.wire] = INFINITY;
             if (!dither_wire_carries(codec.wire, &codec)) continue;
             dk_layout_make(&y, &codec, d, block, 4);
-            bytes[codec.wire] = y.variable ? 4 + mean_message(&codec, d, block, d > 10000 ? 3 : 200, &H, &nonzeros) : 4.0 * (double)y.message_words;
+            bytes[codec.wire] = y.variable ? 4 + mean_message(&codec, d, block, random_normal, d > 10000 ? 3 : 200, &H, &nonzeros) : 4.0 * (double)y.message_words;
             best = fmin(best, bytes[codec.wire]);
         }
         if (!(bytes[chosen] <= 1.01 * best))
@@ -432,7 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elias_codes), cmocka_unit_test(test_tiles), cmocka_unit_test(test_any_bytes), cmocka_unit_test(test_long_segments), cmocka_unit_test(test_groups),
         cmocka_unit_test(test_rans_sees_flipped_bits), cmocka_unit_test(test_entropy_coder),
-        cmocka_unit_test(test_qsgd_bound), cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_lecture_bound), cmocka_unit_test(test_qsgd_bound), cmocka_unit_test(test_auto),
         cmocka_unit_test(test_damaged_messages), cmocka_unit_test(test_wrong_length),
         cmocka_unit_test(test_same_run),
     };
