@@ -178,6 +178,39 @@ class SeveralGpus(Emulated):
                 for row, other in zip(rows, trace):
                     self.assertEqual(row["loss"], other["loss"])
 
+    def rows_of(self, *words):
+        out = os.path.join(self.dir, "bench.json")
+        self.run_command("bench", *words, "-J", out, "--force")
+        with open(out) as f:
+            return json.load(f)["rows"]
+
+    def test_benchmarks(self):
+        """Between GPUs the messages go by NCCL; they and the means are those of ranks on the CPU, and none is wrong."""
+        sizes = ["-b", "16K", "-e", "64K", "-f", "4", "-n", "1", "-w", "0", "--levels", "1,7"]
+        on_cpu = self.rows_of("collective", "--device", "cpu", "--ranks", "2", *sizes)
+        on_gpus = self.rows_of("collective", "--device", "cuda", "--gpus", "2", *sizes)
+        self.assertEqual(len(on_gpus), len(on_cpu))
+        for row, other in zip(on_gpus, on_cpu):
+            self.assertEqual((row["communicator"], row["device"], row["ranks"]), ("nccl", "cuda", 2))
+            self.assertEqual((other["communicator"], other["device"], other["ranks"]), ("threads", "cpu", 2))
+            self.assertIn(row["wrong"], (0, None))
+            for key in ("aggregate", "codec", "levels", "wire", "count", "wire_bytes", "link_bytes", "wrong"):
+                self.assertEqual(row[key], other[key], (key, row))
+            self.assertAlmostEqual(row["relative_error"], other["relative_error"])
+        self.assertEqual({row["wrong"] for row in on_gpus if row["aggregate"] in ("allgather", "allreduce", "fp32", "bf16")}, {0})
+        words = ["iteration", *self.data_of("small"), "-n", "2", "--evaluations", "1", "--workers", "4", "--levels", "3"]
+        for aggregate in "allgather", "allreduce", "alltoall":
+            [there] = self.rows_of(*words, "--aggregate", aggregate, "--device", "cpu", "--ranks", "2")
+            [here] = self.rows_of(*words, "--aggregate", aggregate, "--device", "cuda", "--gpus", "2")
+            self.assertEqual((here["communicator"], here["device"], here["ranks"]), ("nccl", "cuda", 2))
+            self.assertGreater(here["phase_seconds"]["communicate"], 0)
+            for key in ("wire_bytes", "link_bytes", "wire", "workers"):
+                self.assertEqual(here[key], there[key], (key, aggregate))
+        sizes = ["codec", "-b", "16K", "-n", "1", "-w", "0", "--levels", "1,7"]
+        for row, other in zip(self.rows_of(*sizes, "--device", "cuda"), self.rows_of(*sizes, "--device", "cpu")):
+            self.assertEqual((row["wrong"], row["bits_per_coordinate"], row["relative_error"]),
+                             (0, other["bits_per_coordinate"], other["relative_error"]), row)
+
     def test_two_ranks_on_one_gpu(self):
         p = self.run_dither("train", *self.data_of("small"), "--device", "cuda", "--gpus", "1", "--ranks", "2", "--comm", "nccl",
                             "--reference", "none")

@@ -211,7 +211,7 @@ static void name(const sweep *s, const dither_run *run, const setting *w, dither
     *row = (dither_collective_speed){
         .aggregate = dither_aggregate_names[w->aggregate], .codec = dither_codecs[codec->kind].name,
         .wire = run->plan.aggregate->wire ? run->plan.aggregate->wire : dither_wires[codec->wire].name,
-        .norm = dither_codec_takes(codec->kind, "norm") ? norm_names[codec->norm] : "", .comm = s->comm->name,
+        .norm = dither_codec_takes(codec->kind, "norm") ? norm_names[codec->norm] : "", .comm = run->aggregate.comm->name,
         .device = run->rank.device.name, .d = w->d, .workers = s->workers, .ranks = s->comm->ranks,
         .levels = dither_codec_takes(codec->kind, "levels") ? codec->levels : 0,
         .block = dither_codec_takes(codec->kind, "block") ? run->rank.k.layout.block : 0,

@@ -170,7 +170,7 @@ static void name(const dither_run *run, dither_split *s)
     s->codec = dither_codecs[p->codec.kind].name;
     s->wire = p->aggregate->wire ? p->aggregate->wire : dither_wires[p->codec.wire].name;
     s->aggregate = p->aggregate->name;
-    s->comm = run->comm->name;
+    s->comm = run->aggregate.comm->name;
     s->device = run->rank.device.name;
     s->exchange = dither_exchange_of(p, p->workers);
     s->rows = p->rows, s->features = p->d;
