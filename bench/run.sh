@@ -140,6 +140,27 @@ done
 row "two threads beside one, $name, n = 12, batch 32" \
     "$(ratio "$(median "$work/threads1")" "$(median "$work/threads2")") times ($(median "$work/threads1") s, $(median "$work/threads2") s)" ">= 1.6 times on w8a"
 
+# 6. dense data's full gradients by a library, alternating: gradient descent on a synthetic set of MNIST's shape
+if ! command -v python3 >/dev/null; then
+    skip "dense products: no python3, which makes their data"
+elif "$dither" info | grep -q '^  cblas  *--dense-math'; then
+    python3 scripts/synthetic.py dense 7000 784 1 >"$work/dense"
+    for precision in f64 f32; do
+        i=0
+        while [ $i -lt $rounds ]; do
+            i=$((i + 1))
+            for math in exact blas; do
+                train "$work/dense" --method gd --precision $precision --threads 1 --iterations 50 --dense-math $math
+                awk -v t="$seconds" -v k="$iterations" 'BEGIN { print 1e3 * t / k }' >>"$work/dense_$precision$math"
+            done
+        done
+        row "full gradient of 7000 dense rows of 784 (synthetic), $precision, one thread: --dense-math exact beside blas" \
+            "$(ratio "$(median "$work/dense_${precision}exact")" "$(median "$work/dense_${precision}blas")") times ($(median "$work/dense_${precision}exact") ms, $(median "$work/dense_${precision}blas") ms)" ""
+    done
+else
+    skip "dense products: this build has no CBLAS"
+fi
+
 # the machine
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo 2>/dev/null || echo '?')

@@ -1,6 +1,7 @@
 # What the machine has. Every feature is optional; one that is absent is refused at run time with the reason, and
 # said so in the summary at the end of the configuration.
 include(CheckCCompilerFlag)
+include(CheckFunctionExists)
 include(CheckLanguage)
 
 add_library(dither_build INTERFACE) # how every source of the project is compiled and what it is linked with
@@ -61,6 +62,22 @@ endif()
 feature_define(MPI "MPI" MPI_C_FOUND "ranks under mpirun and srun" "libopenmpi-dev or libmpich-dev"
                "MPI COMPONENTS C" MPI::MPI_C)
 
+# OpenBLAS, or whoever has the CBLAS interface; loaded at run time, so that runs without it start no threads of its own
+find_path(CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas openblas-pthread)
+find_library(CBLAS_LIBRARY NAMES openblas cblas blas)
+mark_as_advanced(CBLAS_INCLUDE_DIR CBLAS_LIBRARY)
+set(cblas_found FALSE)
+if(CBLAS_INCLUDE_DIR AND CBLAS_LIBRARY MATCHES "[.](so|dylib)")
+  set(CMAKE_REQUIRED_LIBRARIES "${CBLAS_LIBRARY}")
+  check_function_exists(cblas_dgemv DITHER_CBLAS_WORKS)
+  unset(CMAKE_REQUIRED_LIBRARIES)
+  set(cblas_found ${DITHER_CBLAS_WORKS})
+endif()
+feature_define(CBLAS "CBLAS" cblas_found "--dense-math blas on CPUs" "libopenblas-dev")
+if(cblas_found AND CMAKE_DL_LIBS)
+  list(APPEND dither_link ${CMAKE_DL_LIBS})
+endif()
+
 set(DITHER_CUDA_FOUND FALSE)
 if(DITHER_CUDA)
   set(asked_architectures "${CMAKE_CUDA_ARCHITECTURES}")
@@ -81,6 +98,14 @@ endif()
 feature_define(CUDA "CUDA" DITHER_CUDA_FOUND "kernels on a GPU" "the CUDA toolkit: nvcc and cudart"
                CUDAToolkit CUDA::cudart_static)
 
+find_path(CUBLAS_INCLUDE_DIR cublas_v2.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+mark_as_advanced(CUBLAS_INCLUDE_DIR)
+set(cublas_found FALSE)
+if(DITHER_CUDA_FOUND AND CUBLAS_INCLUDE_DIR) # the library itself is loaded at run time
+  set(cublas_found TRUE)
+endif()
+feature_define(CUBLAS "cuBLAS" cublas_found "--dense-math blas on GPUs" "comes with the CUDA toolkit")
+
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
 mark_as_advanced(NCCL_INCLUDE_DIR)
 set(nccl_found FALSE)
@@ -88,7 +113,7 @@ if(DITHER_CUDA_FOUND AND NCCL_INCLUDE_DIR) # the library itself is loaded at run
   set(nccl_found TRUE)
 endif()
 feature_define(NCCL "NCCL" nccl_found "messages between GPUs" "libnccl-dev of the CUDA repository")
-if(nccl_found AND CMAKE_DL_LIBS)
+if((nccl_found OR cublas_found) AND CMAKE_DL_LIBS)
   list(APPEND dither_link ${CMAKE_DL_LIBS})
 endif()
 

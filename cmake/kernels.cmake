@@ -1,6 +1,6 @@
 # The CPU driver is compiled once per instruction set and chosen at run time. All of them give the same bits: the
 # source fixes the order of every sum and contraction is off.
-set(kernel_sources kernels/cpu.c kernels/pool.c kernels/layout.c)
+set(kernel_sources kernels/blas.c kernels/cpu.c kernels/pool.c kernels/layout.c)
 set(kernel_objects "")
 set(kernel_isas baseline)
 if(DITHER_ISAS AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND CMAKE_SIZEOF_VOID_P EQUAL 8)

@@ -167,7 +167,9 @@ typedef struct dither_result {
     int convex;              /* 0: f need not be; then there is no reference, and mu is 0 */
     uint64_t state_hash;     /* of x, h and every h_i */
     int reproducible;        /* 0: floats were summed in the communicator's order, so state_hash depends on the ranks;
-                                or threads raced, and then it differs from run to run */
+                                or by BLAS, so it depends on that and on the machine; or threads raced, and then it
+                                differs from run to run */
+    double dense_bytes;      /* --dense-math blas: memory that the rows take as a dense matrix, on all ranks; else 0 */
     int64_t delay_max;       /* iterations by which the latest gradient was late; -1 for methods without delays */
     double delay_mean;
     int64_t *delays;         /* delay_counts counts, owned: gradients that were late by 0, 1, ... iterations; the last

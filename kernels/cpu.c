@@ -93,6 +93,13 @@ static int cpu_elapsed(void *context, int from, int to, double *seconds)
     return 0;
 }
 
+static int cpu_dense(void *context, const char **why)
+{
+    dk_cpu *cpu = context;
+    cpu->blas = dk_blas_library(why);
+    return !cpu->blas;
+}
+
 static const char *cpu_explain(void *context, int code) { return (void)context, code ? "out of memory" : "no error"; }
 
 static void cpu_close(void *context)
@@ -110,6 +117,7 @@ int dk_device_open_cpu(dk_device *out, int threads)
     const int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     cpu->threads = threads > 0 ? threads : (threads < 0 && -threads < cores ? -threads : cores);
     cpu->pool = dk_pool_create(cpu->threads);
+    cpu->blas = NULL;
     if (!cpu->pool) {
         free(cpu);
         return 1;
@@ -117,7 +125,8 @@ int dk_device_open_cpu(dk_device *out, int threads)
     *out = (dk_device){.name = "cpu", .context = cpu, .alloc = cpu_alloc, .release = cpu_release, .upload = cpu_copy,
                        .download = cpu_copy, .copy = cpu_copy_within, .work = kernels->work, .refresh = kernels->refresh,
                        .step = kernels->step, .evaluate = kernels->evaluate, .requantize = kernels->requantize,
-                       .blend = kernels->blend, .local = kernels->local, .race = kernels->race, .explain = cpu_explain, .close = cpu_close,
+                       .blend = kernels->blend, .local = kernels->local, .race = kernels->race, .dense = cpu_dense,
+                       .explain = cpu_explain, .close = cpu_close,
                        .mark = cpu_mark, .elapsed = cpu_elapsed};
     return 0;
 }

@@ -3,6 +3,7 @@
 #define DITHER_CPU_H
 
 #include "kernels.h"
+#include "blas.h"
 #include "pool.h"
 #include <time.h>
 
@@ -10,6 +11,7 @@ typedef struct dk_cpu {
     int threads;  /* at most this many */
     int always;   /* even when the work is too small to gain by it */
     dk_pool *pool;
+    const dk_blas *blas; /* NULL until it is asked for */
     struct timespec marks[DK_MARKS];
 } dk_cpu;
 

@@ -242,6 +242,24 @@ BODY void FN(slopes_of_rows)(const dk_rank *k, REAL *table, int64_t begin, int64
     EACH_END
 }
 
+/* The same for the margins that `table` holds of the rows [begin, end). */
+BODY void FN(slopes_of_margins)(const dk_rank *k, REAL *table, int64_t begin, int64_t end)
+{
+    const int outputs = k->outputs;
+    EACH(j, end - begin)
+        REAL *at = table + (begin + j) * outputs;
+        const double y = k->label[begin + j];
+        if (outputs > 1) {
+            double *z = k->margin + (begin + j) * outputs;
+            for (int o = 0; o < outputs; o++) z[o] = (double)at[o];
+            dk_multi_slopes(k->loss, z, outputs, y);
+            for (int o = 0; o < outputs; o++) at[o] = (REAL)z[o];
+        } else {
+            *at = (REAL)dk_loss_slope(k->loss, (double)*at, y);
+        }
+    EACH_END
+}
+
 /* Column by column, so that the classes find its rows' slopes in the cache. */
 BODY void FN(columns_mean_outputs)(const dk_rank *k, int w, const REAL *table, REAL *out, int64_t begin, int64_t end)
 {
@@ -286,12 +304,15 @@ BODY void FN(columns_mean)(const dk_rank *k, int w, const REAL *table, REAL *out
     EACH_END
 }
 
+/* Are the margins of an evaluation in `margin` already: at x*, then those of x - x*? */
+HD int FN(margins_given)(const dk_rank *k) { return k->dense.value && sizeof(REAL) == sizeof(double); }
+
 /* Loss and divergence of the rows [begin, end) with several outputs. */
 BODY void FN(evaluate_outputs)(const dk_rank *k, int64_t begin, int64_t end, double *loss, double *divergence)
 {
     const int outputs = k->outputs;
     double *margin = k->margin + begin * outputs, *change = margin + k->rows * outputs;
-    EACH_OCTET(f, (end - begin) * outputs)
+    EACH_OCTET(f, FN(margins_given)(k) ? 0 : (end - begin) * outputs)
         const int64_t row = begin + f / outputs, part = f % outputs * k->features;
         const int64_t first = k->row_start[row], length = k->row_start[row + 1] - first;
         const int32_t *column = k->column + first;
@@ -323,8 +344,16 @@ BODY void FN(evaluate_rows)(const dk_rank *k, int64_t begin, int64_t end, double
         loss[j] = 0;
         divergence[j] = 0;
     EACH_END
+    const int given = FN(margins_given)(k);
     if (k->outputs > 1) FN(evaluate_outputs)(k, begin, end, loss, divergence);
-    EACH_OCTET(j, k->outputs > 1 ? 0 : end - begin)
+    if (k->outputs == 1 && given) {
+        EACH(j, end - begin)
+            const double z0 = k->margin[begin + j], delta = k->margin[k->rows + begin + j], y = k->label[begin + j];
+            loss[j] = dk_loss_value(k->loss, z0 + delta, y);
+            divergence[j] = dk_loss_bregman(k->loss, z0, delta, y);
+        EACH_END
+    }
+    EACH_OCTET(j, k->outputs > 1 || given ? 0 : end - begin)
         const int64_t first = k->row_start[begin + j], length = k->row_start[begin + j + 1] - first;
         const int32_t *column = k->column + first;
         const REAL *value = (const REAL *)k->value + first;

@@ -106,6 +106,17 @@ enum dk_sampling {
 
 enum dk_stepper { DK_STEPPER_PLAIN, DK_STEPPER_MOMENTUM, DK_STEPPER_ADAM };
 
+/* ---- rows as a dense matrix, for the library's matrix products (BLAS) ---- */
+
+/* With it the full gradients (`refresh`) and, where real is double, the margins of the trace (`evaluate`) are made of the
+ * library's products, whose sums have orders of their own: docs/reproducibility.md says by how much they may differ from
+ * the exact path's. Drawn rows stay with that. */
+typedef struct dk_dense {
+    const void *value;   /* real rows x features, the device's; NULL: the exact path */
+    const int64_t *row;  /* host: count + 1, as worker_row */
+    const double *share; /* host: count, weight_i / m_i */
+} dk_dense;
+
 /* ---- a rank ---- */
 
 /* "real" arrays hold double or float as `single` says. All pointers are the device's. Vectors of length d are
@@ -145,6 +156,7 @@ typedef struct dk_rank {
     const int64_t *col_start;  /* count x (features + 1) */
     const int32_t *col_row;    /* nonzeros: row within the worker's shard */
     const void *col_value;     /* real, nonzeros */
+    dk_dense dense;            /* the rows once more */
 
     /* state */
     void *x, *h_mean;       /* real d */
@@ -156,7 +168,7 @@ typedef struct dk_rank {
     void *gradient;         /* real count x stride */
     int64_t *picked;        /* count x batch: rows drawn */
     double *slope, *change; /* count x batch x K: phi' at x; and minus the table's */
-    double *margin;         /* 2 x rows x K: room for margins; NULL where K is 1 */
+    double *margin;         /* 2 x rows x K: room for margins; NULL where K is 1, unless rows are dense */
     uint32_t *messages;     /* workers x layout.message_words, worker after worker */
     /* where layout.coded, else NULL (variable.h) */
     uint16_t *symbols;      /* count x stride */
@@ -266,6 +278,8 @@ typedef struct dk_device {
     int (*local)(void *context, const dk_rank *rank, const dk_local *local);
     /* updates of x, racing or emulated; on a GPU `workers` blocks race, on a CPU it is for the caller to have threads */
     int (*race)(void *context, const dk_rank *rank, const dk_race *race);
+    /* 0 when refresh and evaluate can take ranks with dense.value; else a code, and *why is a sentence in static storage */
+    int (*dense)(void *context, const char **why);
     const char *(*explain)(void *context, int code);
     void (*close)(void *context);
     /* note when the work so far is done, in slot 0 .. DK_MARKS - 1, without waiting for it; and, waiting for both, the

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include "kernels.h"
 #include "bfloat16.h"
+#ifdef DITHER_HAVE_CUBLAS
+#include "cublas.h"
+#endif
 #include "digits.h"
 #include "losses.h"
 #include "mask.h"
@@ -108,6 +111,9 @@ typedef struct dk_cuda {
     cudaEvent_t marks[DK_MARKS]; /* made when they are first used */
     cudaGraphExec_t graphs[DK_GRAPHS];
     int recording;
+#ifdef DITHER_HAVE_CUBLAS
+    cublasHandle_t blas; /* NULL until it is asked for */
+#endif
 } dk_cuda;
 
 /* A named range on the host's time line of NVIDIA's profilers; costs nothing without one. */
@@ -173,6 +179,12 @@ static int cuda_refresh(void *context, const dk_rank *k, void *table, void *out,
 {
     const cudaStream_t s = stream_of(context);
     const dk_range range("refresh");
+#ifdef DITHER_HAVE_CUBLAS
+    const cublasHandle_t blas = ((dk_cuda *)context)->blas;
+    if (k->dense.value)
+        return k->single ? dense_refresh_f32(blas, s, k, (float *)table, (float *)out, keep_table)
+                         : dense_refresh_f64(blas, s, k, (double *)table, (double *)out, keep_table);
+#endif
     return (int)(k->single ? refresh_f32(s, k, (float *)table, (float *)out, keep_table)
                            : refresh_f64(s, k, (double *)table, (double *)out, keep_table));
 }
@@ -188,6 +200,14 @@ static int cuda_evaluate(void *context, const dk_rank *k)
 {
     const cudaStream_t s = stream_of(context);
     const dk_range range("evaluate");
+#ifdef DITHER_HAVE_CUBLAS
+    const cublasHandle_t blas = ((dk_cuda *)context)->blas;
+    if (k->dense.value && !k->single) {
+        int code = dense_margins_f64(blas, k, 0, k->rows, k->x_star, k->margin);
+        if (!code) code = dense_margins_f64(blas, k, 0, k->rows, k->x_diff, k->margin + k->rows * k->outputs);
+        if (code) return code;
+    }
+#endif
     return (int)(k->single ? evaluate_f32(s, k) : evaluate_f64(s, k));
 }
 
@@ -235,9 +255,38 @@ static int cuda_requantize(void *context, const dk_rank *k, const dk_rank *back,
     return (int)(k->single ? requantize_f32(s, k, back, r, begin, end) : requantize_f64(s, k, back, r, begin, end));
 }
 
+#ifdef DITHER_HAVE_CUBLAS
+/* Pedantic: no arithmetic of less precision, whatever the environment says. */
+static int cuda_dense(void *context, const char **why)
+{
+    dk_cuda *cuda = (dk_cuda *)context;
+    cublasHandle_t handle = NULL;
+    if (cuda->blas) return 0;
+    *why = cublas_load();
+    if (*why) return DK_CUBLAS_CODE + (int)CUBLAS_STATUS_NOT_INITIALIZED;
+    int code = cublas_code(cublas.create(&handle));
+    if (!code) code = cublas_code(cublas.set_stream(handle, cuda->stream));
+    if (!code) code = cublas_code(cublas.set_math(handle, CUBLAS_PEDANTIC_MATH));
+    if (code) *why = cublas.explain((cublasStatus_t)(code - DK_CUBLAS_CODE));
+    if (code && handle) cublas.destroy(handle);
+    else cuda->blas = handle;
+    return code;
+}
+#else
+static int cuda_dense(void *context, const char **why)
+{
+    (void)context;
+    *why = "this build has no cuBLAS: install it beside the CUDA toolkit and build again";
+    return 1;
+}
+#endif
+
 static const char *cuda_explain(void *context, int code)
 {
     (void)context;
+#ifdef DITHER_HAVE_CUBLAS
+    if (code >= DK_CUBLAS_CODE) return cublas.explain ? cublas.explain((cublasStatus_t)(code - DK_CUBLAS_CODE)) : "cuBLAS is not loaded";
+#endif
     return cudaGetErrorString((cudaError_t)code);
 }
 
@@ -306,6 +355,9 @@ static void cuda_close(void *context)
     cuda_forget(context);
     for (int i = 0; i < DK_MARKS; i++)
         if (cuda->marks[i]) cudaEventDestroy(cuda->marks[i]);
+#ifdef DITHER_HAVE_CUBLAS
+    if (cuda->blas) cublas.destroy(cuda->blas);
+#endif
     cudaStreamDestroy(cuda->stream);
     free(cuda);
 }
@@ -344,6 +396,7 @@ extern "C" int dk_device_open_cuda(dk_device *out, int ordinal, const char **why
     device.work = cuda_work, device.refresh = cuda_refresh, device.step = cuda_step, device.evaluate = cuda_evaluate;
     device.requantize = cuda_requantize, device.blend = cuda_blend, device.local = cuda_local;
     device.race = cuda_race;
+    device.dense = cuda_dense;
     device.explain = cuda_explain, device.close = cuda_close;
     device.stream = cuda_stream, device.idle = cuda_idle, device.passed = cuda_passed;
     device.record = cuda_record, device.recorded = cuda_recorded, device.replay = cuda_replay, device.forget = cuda_forget;

@@ -7,6 +7,7 @@ typedef struct FN(job) {
     int stages;
     int64_t tiles;
     int64_t first; /* of a range that does not begin at 0 */
+    const dk_cpu *cpu; /* of dense rows */
     REAL *table, *out;
 } FN(job);
 
@@ -188,8 +189,79 @@ static void FN(columns_range)(const void *job, int64_t begin, int64_t end)
     }
 }
 
+/* ---- dense rows: the library's products, each of a part of one worker's rows or columns, whatever the number of threads */
+
+enum { FN(DENSE_COLUMNS) = 512 };
+
+/* z[m x K] := margins of the rows [begin, begin + m) at x */
+static void FN(dense_margins)(const dk_cpu *cpu, const dk_rank *k, int64_t begin, int m, const REAL *x, REAL *z)
+{
+    const REAL *a = (const REAL *)k->dense.value + begin * k->features;
+    const int features = (int)k->features, outputs = k->outputs;
+    if (outputs == 1) cpu->blas->FN(gemv)(0, m, features, 1, a, features, x, z);
+    else cpu->blas->FN(gemm)(0, 1, m, outputs, features, 1, a, features, x, features, z, outputs);
+}
+
+/* Where part e of a worker's rows lies, `each` rows being a part, and parts of workers following each other. */
+static int FN(dense_part)(const dk_rank *k, int64_t each, int64_t e, int64_t *begin, int64_t *end)
+{
+    int w = 0;
+    int64_t parts = 0;
+    for (;; w++) {
+        parts = (k->dense.row[w + 1] - k->dense.row[w] + each - 1) / each;
+        if (e < parts) break;
+        e -= parts;
+    }
+    *begin = k->dense.row[w] + e * each;
+    *end = *begin + each < k->dense.row[w + 1] ? *begin + each : k->dense.row[w + 1];
+    return w;
+}
+
+static void FN(dense_table_range)(const void *job, int64_t first, int64_t last)
+{
+    const FN(job) *j = job;
+    for (int64_t e = first; e < last; e++) {
+        int64_t begin, end;
+        const int w = FN(dense_part)(j->k, FN(ROWS), e, &begin, &end);
+        FN(dense_margins)(j->cpu, j->k, begin, (int)(end - begin), FN(view)(j->k, w), j->table + begin * j->k->outputs);
+        FN(slopes_of_margins)(j->k, j->table, begin, end);
+    }
+}
+
+static void FN(dense_columns_range)(const void *job, int64_t first, int64_t last)
+{
+    const FN(job) *j = job;
+    const dk_rank *k = j->k;
+    const int features = (int)k->features, outputs = k->outputs;
+    const int64_t chunks = (k->features + FN(DENSE_COLUMNS) - 1) / FN(DENSE_COLUMNS);
+    for (int64_t e = first; e < last; e++) {
+        const int64_t w = e / chunks, c = e % chunks * FN(DENSE_COLUMNS), row = k->dense.row[w];
+        const int n = (int)(k->features - c < FN(DENSE_COLUMNS) ? k->features - c : FN(DENSE_COLUMNS));
+        const int m = (int)(k->dense.row[w + 1] - row);
+        const REAL share = (REAL)k->dense.share[w], *a = (const REAL *)k->dense.value + row * k->features + c;
+        const REAL *slopes = j->table + row * outputs;
+        REAL *out = j->out + w * k->stride + c;
+        if (outputs == 1) j->cpu->blas->FN(gemv)(1, m, n, share, a, features, slopes, out);
+        else j->cpu->blas->FN(gemm)(1, 0, outputs, n, m, share, slopes, outputs, a, features, out, features);
+    }
+}
+
+static void FN(dense_refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)
+{
+    const FN(job) job = {.k = k, .cpu = cpu, .table = table, .out = out};
+    const int64_t units = k->rows * k->features * k->outputs / 4;
+    int64_t parts = 0;
+    for (int w = 0; w < k->count; w++) parts += (k->dense.row[w + 1] - k->dense.row[w] + FN(ROWS) - 1) / FN(ROWS);
+    if (!keep_table) dk_cpu_share(cpu, units, parts, FN(dense_table_range), &job);
+    dk_cpu_share(cpu, units, k->count * ((k->features + FN(DENSE_COLUMNS) - 1) / FN(DENSE_COLUMNS)), FN(dense_columns_range), &job);
+}
+
 static void FN(refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, REAL *out, int keep_table)
 {
+    if (k->dense.value) {
+        FN(dense_refresh)(cpu, k, table, out, keep_table);
+        return;
+    }
     const int64_t units = k->row_start[k->rows] * k->outputs, chunks = (k->features + FN(COLUMNS) - 1) / FN(COLUMNS);
     const FN(job) job = {.k = k, .table = table, .out = out};
     if (!keep_table) dk_cpu_share(cpu, units, (k->rows + FN(ROWS) - 1) / FN(ROWS), FN(table_range), &job);
@@ -284,6 +356,14 @@ static void FN(race)(const dk_rank *k, const dk_race *r)
     for (int64_t t = r->first; r->ring && t < r->first + r->count; t++) FN(race_emulate)(k, r, t);
 }
 
+/* Margins at x*, then those of x - x*; real is double. */
+static void FN(dense_evaluate)(const dk_cpu *cpu, const dk_rank *k, int64_t begin, int m)
+{
+    REAL *z = (REAL *)(void *)k->margin + begin * k->outputs;
+    FN(dense_margins)(cpu, k, begin, m, (const REAL *)(const void *)k->x_star, z);
+    FN(dense_margins)(cpu, k, begin, m, (const REAL *)(const void *)k->x_diff, z + k->rows * k->outputs);
+}
+
 /* Part e of the evaluation is chunk e of the rank; a chunk belongs to one worker. */
 static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
 {
@@ -295,6 +375,7 @@ static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
         const int64_t last = first + (m + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
         for (int64_t e = begin > first ? begin : first; e < end && e < last; e++) {
             const int64_t row = (e - first) * DK_EVAL_ROWS, stop = row + DK_EVAL_ROWS < m ? row + DK_EVAL_ROWS : m;
+            if (FN(margins_given)(k)) FN(dense_evaluate)(j->cpu, k, row0 + row, (int)(stop - row));
             FN(evaluate_rows)(k, row0 + row, row0 + stop, k->eval_sums + 2 * e);
         }
         first = last;
@@ -303,7 +384,7 @@ static void FN(evaluate_range)(const void *job, int64_t begin, int64_t end)
 
 static void FN(evaluate)(const dk_cpu *cpu, const dk_rank *k)
 {
-    const FN(job) job = {.k = k};
+    const FN(job) job = {.k = k, .cpu = cpu};
     int64_t chunks = 0;
     for (int w = 0; w < k->count; w++)
         chunks += (k->worker_row[w + 1] - k->worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;

@@ -325,3 +325,49 @@ static cudaError_t FN(race)(cudaStream_t s, const dk_rank *k, const dk_race *r)
     else LAUNCH(FN(race_kernel), k->workers, s, *k, *r);
     return cudaGetLastError();
 }
+
+#ifdef DITHER_HAVE_CUBLAS
+
+/* ---- dense rows: cuBLAS's products, and the same kernels for the rest ---- */
+
+__global__ void __launch_bounds__(DK_THREADS) FN(margins_kernel)(const __grid_constant__ dk_rank k, REAL *table)
+{
+    const int64_t begin = (int64_t)blockIdx.x * FN(ROWS);
+    FN(slopes_of_margins)(&k, table, begin, begin + FN(ROWS) < k.rows ? begin + FN(ROWS) : k.rows);
+}
+
+/* z[m x K] := margins of the rows [begin, begin + m) at x */
+static int FN(dense_margins)(cublasHandle_t h, const dk_rank *k, int64_t begin, int64_t m, const REAL *x, REAL *z)
+{
+    const REAL *a = (const REAL *)k->dense.value + begin * k->features;
+    const int features = (int)k->features, outputs = k->outputs;
+    if (outputs == 1) return cublas_gemv(h, CUBLAS_OP_T, features, (int)m, (REAL)1, a, features, x, z);
+    return cublas_gemm(h, CUBLAS_OP_T, CUBLAS_OP_N, outputs, (int)m, features, (REAL)1, x, features, a, features, z, outputs);
+}
+
+static int FN(dense_columns)(cublasHandle_t h, const dk_rank *k, int w, const REAL *table, REAL *out)
+{
+    const int64_t row = k->dense.row[w];
+    const REAL *a = (const REAL *)k->dense.value + row * k->features, *slopes = table + row * k->outputs;
+    const int features = (int)k->features, outputs = k->outputs, m = (int)(k->dense.row[w + 1] - row);
+    const REAL share = (REAL)k->dense.share[w];
+    if (outputs == 1) return cublas_gemv(h, CUBLAS_OP_N, features, m, share, a, features, slopes, out + w * k->stride);
+    return cublas_gemm(h, CUBLAS_OP_N, CUBLAS_OP_T, features, outputs, m, share, a, features, slopes, outputs,
+                       out + w * k->stride, features);
+}
+
+static int FN(dense_refresh)(cublasHandle_t h, cudaStream_t s, const dk_rank *k, REAL *table, REAL *out, int keep_table)
+{
+    const REAL *x = (const REAL *)(k->local ? k->local : k->x);
+    const int together = !k->local; /* all workers see the same x */
+    int code = 0;
+    for (int w = 0; !keep_table && !code && w < (together ? 1 : k->count); w++) {
+        const int64_t begin = k->dense.row[w], end = together ? k->rows : k->dense.row[w + 1];
+        code = FN(dense_margins)(h, k, begin, end - begin, x + w * k->stride, table + begin * k->outputs);
+    }
+    if (!keep_table && !code) LAUNCH(FN(margins_kernel), FN(blocks)(k->rows, FN(ROWS)), s, *k, table);
+    for (int w = 0; !code && w < k->count; w++) code = FN(dense_columns)(h, k, w, table, out);
+    return code ? code : (int)cudaGetLastError();
+}
+
+#endif

@@ -10,6 +10,7 @@ need_build_tools
 missing="$missing$useful" useful='' # the tests try all that can be built
 have clang || need clang
 have_header cmocka.h || need libcmocka-dev
+have_header cblas.h || need libopenblas-dev # --dense-math blas
 have_header Random123/philox.h || need librandom123-dev
 have c++ || need g++
 have_header boost/context/fiber.hpp && [ -n "$(find /usr/lib* -name 'libboost_context.so' 2>/dev/null | head -n 1)" ] || need libboost-context-dev # emulated GPUs

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "data/shuffle.h"
 #include "data/split.h"
+#include "dense.h"
 #include "hash.h"
 #include "steps.h"
 #include "wire.h"
@@ -262,6 +263,7 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     p->workers = (int)o->workers;
     p->batch = p->estimator == DITHER_FULL ? 1 : (int)o->batch;
     p->single = !strcmp(o->precision, "f32");
+    p->dense = !strcmp(o->dense_math, "blas");
     p->sampling = dither_choice_index("with|without|shuffle", o->sampling);
     p->seed = (uint64_t)o->seed;
     if (p->workers > p->rows)
@@ -353,6 +355,7 @@ static dither_status choose(dither_plan *p, int ranks, dither_error *error)
     p->memory = p->method->memory && p->omega > 0;
     TRY(deal(p, error));
     TRY(choose_stops(p, error));
+    if (p->dense) TRY(dither_dense_check(p, error));
 out:
     return status;
 }

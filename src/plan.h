@@ -19,6 +19,7 @@ struct dither_plan {
     int sampling;      /* DK_SAMPLE_... */
     int memory;        /* of the method, and off with a codec that loses nothing */
     int single;        /* state in float32 */
+    int dense;         /* full gradients and losses by BLAS */
     int64_t rows, block;
     int64_t d;         /* length of x: outputs x features */
     dk_codec codec;

@@ -1,4 +1,5 @@
 #include "rank.h"
+#include "dense.h"
 #include "self_check.h"
 
 #include <stdlib.h>
@@ -105,7 +106,7 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     k->picked = place(a, draws, sizeof *k->picked);
     k->slope = place(a, draws * outputs, sizeof *k->slope);
     k->change = place(a, draws * outputs, sizeof *k->change);
-    k->margin = outputs > 1 ? place(a, 2 * k->rows * outputs, 8) : NULL;
+    k->margin = outputs > 1 || k->dense.value ? place(a, 2 * k->rows * outputs, 8) : NULL;
     k->messages = place(a, k->plain_bits ? 0 : k->workers * k->layout.message_words, 4);
     if (k->layout.variable) place_variable(k, a);
     k->block_stat = place(a, k->layout.tiles_per_block > 1 ? DK_STAT_PARTS * k->count * k->layout.tiles : 0, 8);
@@ -270,6 +271,9 @@ dk_rank dither_rank_worker(const dither_rank *rank, int w, int64_t begin, int64_
     k.gradient = moved(k.gradient, vector, real);
     k.picked += draws, k.slope += draws * k.outputs, k.change += draws * k.outputs;
     k.margin = moved(k.margin, begin * k.outputs, 8);
+    if (k.dense.value)
+        k.dense = (dk_dense){.value = moved(k.dense.value, begin * k.features, real),
+                             .row = k.dense.row + rank->k.count + 1 + 2 * w, .share = k.dense.share + w};
     k.messages = moved(k.messages, slot * k.layout.message_words, 4);
     k.block_stat = moved(k.block_stat, DK_STAT_PARTS * w * tiles, 8);
     if (!k.layout.variable) return k;
@@ -328,6 +332,7 @@ dither_status dither_rank_fill(dither_rank *r, const dither_plan *p, int first, 
     TRY(shard_make(&s, p, first, count, error));
     r->k.rows = s.rows;
     TRY(upload_shard(r, p, &s, error));
+    if (p->dense) TRY(dither_dense_fill(r, p, s.worker_row, s.weight, error));
     r->eval_chunks = 0;
     for (int w = 0; w < count; w++)
         r->eval_chunks += (s.worker_row[w + 1] - s.worker_row[w] + DK_EVAL_ROWS - 1) / DK_EVAL_ROWS;
@@ -347,6 +352,7 @@ void dither_rank_release(dither_rank *rank)
     if (rank->data_arena) v->release(v->context, rank->data_arena);
     if (rank->state_arena) v->release(v->context, rank->state_arena);
     rank->data_arena = rank->state_arena = NULL;
+    dither_dense_release(rank);
 }
 
 dither_status dither_rank_open(dither_rank *out, const dither_plan *p, int first, int count, const dither_place *place,

@@ -8,6 +8,9 @@ typedef struct dither_rank {
     dk_rank k;          /* what the kernels see */
     dk_device device;
     void *data_arena, *state_arena; /* the device's memory behind k's pointers */
+    void *dense_arena;                    /* --dense-math blas, else NULL, like what dk_dense points to: */
+    int64_t *dense_rows;                  /* count + 1; and for each worker alone its two */
+    double *dense_share;                  /* count */
     int64_t eval_chunks;
     int device_open;
     int on_host;        /* the device's memory is the host's */

@@ -32,6 +32,17 @@
 #define HAVE_CUDA 0
 #endif
 
+#ifdef DITHER_HAVE_CBLAS
+#define HAVE_CBLAS 1
+#else
+#define HAVE_CBLAS 0
+#endif
+#ifdef DITHER_HAVE_CUBLAS
+#define HAVE_CUBLAS 1
+#else
+#define HAVE_CUBLAS 0
+#endif
+
 static const dither_entry fixed_entries[] = {
     {"prox", "none", "no regulariser", "", 1},
     {"prox", "l1:X", "R = X ||x||_1", "", 1},
@@ -49,6 +60,9 @@ static const dither_entry fixed_entries[] = {
     {"feature", "xz", HAVE_LZMA ? "reads .xz" : "install liblzma-dev and build again", "", HAVE_LZMA},
     {"feature", "mpi", HAVE_MPI ? "ranks under mpirun and srun" : "install libopenmpi-dev or libmpich-dev and build again", "",
      HAVE_MPI},
+    {"feature", "cblas", HAVE_CBLAS ? "--dense-math blas on CPUs" : "install libopenblas-dev and build again", "", HAVE_CBLAS},
+    {"feature", "cublas", HAVE_CUBLAS ? "--dense-math blas on GPUs" : "install the CUDA toolkit with cuBLAS and build again", "",
+     HAVE_CUBLAS},
     {"feature", "cuda", HAVE_CUDA ? "GPU driver" : "install the CUDA toolkit and build again", "", HAVE_CUDA},
 };
 enum { FIXED = sizeof fixed_entries / sizeof *fixed_entries };

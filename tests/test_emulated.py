@@ -73,6 +73,14 @@ wide --method local-sgd --estimator sgd --average tail:0.5
 wide --method local-sgd --estimator full --codec natural --precision f32
 """.strip().splitlines()]
 
+# cuBLAS's sums are not the kernels': what the traces may differ by, relative, after some steps.
+DENSE = [("small --method gd --estimator full", 1e-12), ("small --method gd --estimator full --graphs on", 1e-12),
+         ("small --method vr-diana --estimator svrg --epoch-length 3 --codec identity", 1e-12),
+         ("small --method gd --estimator full --precision f32", 1e-5), ("several --method gd --estimator full --loss softmax", 1e-12),
+         ("several --method gd --estimator full --loss softmax --precision f32", 1e-5),
+         ("small --method local-sgd --estimator full --codec identity", 1e-12),
+         ("small --method gd --estimator full --gpus 3", 1e-12)]
+
 # What --gpus is tried with, beside the same on the CPU.
 GPUS = ["--gpus 3", "--gpus 0,2,3 --aggregate allreduce --levels 3 --graphs on", "--gpus 2 --aggregate alltoall",
         "--gpus 4 --aggregate server --downlink dither --workers 7", "--gpus all --wire rans --workers 9",
@@ -145,6 +153,8 @@ class Kernels(Emulated):
             # enough to record a graph of 4 iterations in one place and replay it in another
             options = ["--workers", "4", "--iterations", "11", *options.split()]
             self.check_same(data, options, ORDERS, EMULATED_CUDA_LAUNCHES=launches)
+        for options, tolerance in DENSE:
+            self.check_near(*options.split(None, 1), tolerance, EMULATED_CUDA_LAUNCHES=launches)
         for precision in "f32", "f64": # racing: no two runs are the same
             self.train("small", "--method hogwild --estimator sgd --codec identity --workers 4 --iterations 40 --gamma 0.001".split() +
                        ["--precision", precision], "cuda", EMULATED_CUDA_LAUNCHES=launches)
@@ -154,6 +164,17 @@ class Kernels(Emulated):
         self.assertLessEqual(launched, named_kernels())
         if not QUICK:
             self.assertEqual(named_kernels() - launched, set())
+
+    def check_near(self, data, options, tolerance, **env):
+        options = ["--workers", "4", "--iterations", "11", *options.split()]
+        exact, trace = self.train(data, options, "cuda")
+        blas, rows = self.train(data, [*options, "--dense-math", "blas"], "cuda", **env)
+        self.assertEqual((exact["reproducible"], blas["reproducible"], blas["graph_replays"]), (True, False, exact["graph_replays"]))
+        self.assertGreater(blas["dense_bytes"], 0)
+        self.assertEqual(len(rows), len(trace))
+        for row, other in zip(rows, trace):
+            for key in "loss", "grad_norm":
+                self.assertLess(abs(float(row[key]) / float(other[key]) - 1), tolerance, (options, key))
 
     def test_benchmarks(self):
         self.run_command("bench", "codec", "--device", "cuda", "-b", "16K", "-e", "64K", "-f", "4", "-n", "2", "--levels", "1")

@@ -50,6 +50,10 @@ void cli_report_print(const dither_result *result, const char *status)
         cli_format_quantity(result->received_bytes, "B", bytes);
         printf(" and received %s\n", bytes);
     }
+    if (result->dense_bytes > 0) {
+        cli_format_quantity(result->dense_bytes, "B", bytes);
+        printf("  dense math   blas; the rows take %s as a dense matrix\n", bytes);
+    }
     if (result->graph_replays > 0)
         printf("  graphs       %" PRId64 " of the iterations, by %" PRId64 " replays\n", result->graph_iterations, result->graph_replays);
     else if (strcmp(result->device, "cpu"))

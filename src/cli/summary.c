@@ -39,6 +39,7 @@ static void write_run(cli_json *json, const dither_result *result)
     cli_json_string(json, "communicator", result->comm);
     cli_json_integer(json, "ranks", result->ranks);
     cli_json_integer(json, "rank_nonzeros", result->rank_nonzeros);
+    cli_json_real(json, "dense_bytes", result->dense_bytes);
     cli_json_real(json, "sent_bytes", result->sent_bytes);
     cli_json_real(json, "received_bytes", result->received_bytes);
     cli_json_integer(json, "iterations", result->iterations);
