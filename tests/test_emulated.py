@@ -70,7 +70,7 @@ wide --method vr-diana --aggregate alltoall --codec natural
 wide --method diana --estimator sgd --codec randk --keep 500 --aggregate server
 wide --method diana --estimator sgd --codec randk-bernoulli --keep 500
 wide --method local-sgd --estimator sgd --average tail:0.5
-wide --method local-sgd --estimator full --codec natural --precision f32
+wide --method local-sgd --estimator sgd --codec natural --precision f32
 """.strip().splitlines()]
 
 # cuBLAS's sums are not the kernels': what the traces may differ by, relative, after some steps.
@@ -160,8 +160,8 @@ class Kernels(Emulated):
                        ["--precision", precision], "cuda", EMULATED_CUDA_LAUNCHES=launches)
         with open(launches) as f:
             launched = {line.split()[0] for line in f}
-        self.assertGreater(len(launched), 40)
         self.assertLessEqual(launched, named_kernels())
+        self.assertGreater(len(named_kernels()), 50)
         if not QUICK:
             self.assertEqual(named_kernels() - launched, set())
 
@@ -177,10 +177,10 @@ class Kernels(Emulated):
                 self.assertLess(abs(float(row[key]) / float(other[key]) - 1), tolerance, (options, key))
 
     def test_benchmarks(self):
-        self.run_command("bench", "codec", "--device", "cuda", "-b", "16K", "-e", "64K", "-f", "4", "-n", "2", "--levels", "1")
-        self.run_command("bench", "collective", "--device", "cuda", "-b", "16K", "-e", "16K", "-n", "2", "-w", "1", "--levels", "1")
+        self.run_command("bench", "codec", "--device", "cuda", "-b", "12K", "-e", "12K", "-n", "1", "--levels", "1")
+        self.run_command("bench", "collective", "--device", "cuda", "-b", "12K", "-e", "12K", "-n", "1", "-w", "1", "--levels", "1")
         self.run_command("bench", "iteration", *self.data_of("small"), "--device", "cuda", "-n", "2", "--evaluations", "1", "--workers", "3")
-        self.run_command("bench", "verdict", "--device", "cuda", "-b", "16K", "-n", "1", "--ranks", "2,4", "--levels", "1")
+        self.run_command("bench", "verdict", "--device", "cuda", "-b", "12K", "-n", "1", "--ranks", "2,4", "--levels", "1")
 
 
 class SeveralGpus(Emulated):

@@ -122,8 +122,10 @@ void queue(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, cudaSt
 
 } // namespace emulated
 
-#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && defined(__clang__))
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#ifdef __SANITIZE_ADDRESS__
+#define EMULATED_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
 #define EMULATED_ASAN 1
 #endif
 #endif

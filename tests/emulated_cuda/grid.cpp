@@ -36,7 +36,7 @@ struct thread {
     uint64_t in = 0, out = 0;
 };
 
-struct {
+struct state {
     thread of[MOST + 1];
     int made = 0; // fibers, which are used again and again
     const std::function<void()> *body = nullptr;
@@ -46,7 +46,8 @@ struct {
     int order[MOST], place[MOST];            // who comes when, and the inverse
     uint64_t ready[MOST / 64];               // by place
     int current = HOST, previous = HOST;
-} block;
+};
+state &block = *new state; // to the end of the program: fibers are not unwound
 
 struct schedule {
     enum { FORWARD, BACKWARD, SHUFFLED } kind = FORWARD;
@@ -127,11 +128,12 @@ void set_waiting(int i, decltype(thread::state) state)
 int next_ready(int place)
 {
     const int words = (block.count + 63) / 64;
-    for (int turn = 0; turn <= words; turn++) {
-        const int w = (place / 64 + turn) % words;
-        uint64_t some = block.ready[w];
-        if (turn == 0) some &= ~(uint64_t)0 << place % 64;
+    uint64_t some = block.ready[place / 64] & ~(uint64_t)0 << place % 64;
+    for (int turn = 0, w = place / 64;; turn++) {
         if (some) return block.order[w * 64 + __builtin_ctzll(some)];
+        if (turn == words) break;
+        w = w + 1 < words ? w + 1 : 0;
+        some = block.ready[w];
     }
     return -1;
 }
@@ -170,7 +172,7 @@ void yield()
     go_to(next);
 }
 
-[[noreturn]] void live(int i) // of fiber i: one thread after another
+[[noreturn]] void live(int i) // fiber i: one thread after another
 {
     for (;; yield()) {
         (*block.body)();

@@ -82,6 +82,7 @@ struct {
     bool open = false;
 } memory;
 
+#ifndef EMULATED_ASAN // which explains it itself
 struct sigaction before;
 
 void explain_fault(int number, siginfo_t *info, void *)
@@ -91,6 +92,7 @@ void explain_fault(int number, siginfo_t *info, void *)
     if (at >= memory.begin && at < memory.begin + RANGE && write(2, text, sizeof text - 1) < 0) _exit(1);
     sigaction(number, &before, nullptr);
 }
+#endif
 
 void protect(bool open)
 {
@@ -106,7 +108,7 @@ void make_range()
     void *const p = mmap(nullptr, RANGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) EMULATED_DIE("no room for the GPUs' memory");
     memory.begin = memory.end = (char *)p;
-#ifndef EMULATED_ASAN // which explains it as well
+#ifndef EMULATED_ASAN
     struct sigaction action = {};
     action.sa_sigaction = explain_fault, action.sa_flags = SA_SIGINFO;
     sigaction(SIGSEGV, &action, &before);
