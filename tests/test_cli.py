@@ -364,6 +364,21 @@ class Train(Case):
         self.assertEqual(options["gamma"], "practical")
         self.assertIs(options["no-cache"], False)
 
+    def test_delays(self):
+        """The histogram that is printed is that of the summary."""
+        for delay, texts in ("uniform:9", 5), ("fixed:4", 4), ("fixed:0", 1):
+            out = self.ok("train", self.data, "--method", "delayed-sgd", "--delay", delay, "--iterations", "50", "--summary", "s.json",
+                          "--workers", "3")
+            counts = self.read_summary("s.json")["delays"]
+            self.assertEqual(sum(counts), 150)
+            line = out.split("  delays ")[1].splitlines()[1].strip()
+            bins = [part.split(": ") for part in line.split(", ")]
+            self.assertEqual(len(bins), texts, line)
+            for name, share in bins:
+                first, _, last = name.partition("-")
+                here = sum(counts[int(first):int(last or first) + 1])
+                self.assertAlmostEqual(float(share.split(" ")[0]), 100 * here / 150, delta=0.06)
+
     def test_strange_names(self):
         """Quotes, control characters, and bytes that are not UTF-8, in the summary's command and options."""
         name = b"a'\"\\ \n\t\x01\xff\xc0\xaf\xed\xa0\x80\xc3\xa9.csv"

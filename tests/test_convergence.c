@@ -193,6 +193,9 @@ static void test_linear_more(void **state)
         snprintf(problem, sizeof problem, "l2=0.02 prox=%s", regularisers[i / 2]);
         check_linear(data, "mushrooms", problem, estimators[i % 2], 0);
     }
+    check_linear(data, "mushrooms", "l2=0.02 stepper=momentum", "lsvrg", 0);
+    check_linear(data, "mushrooms", "l2=0.02 stepper=momentum momentum=0.5", "saga", 0);
+    check_linear(data, "mushrooms", "l2=0.02 stepper=momentum method=diana", "full", 0);
     check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=30", "lsvrg", 0);
     check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=30", "saga", 0);
     check_linear(data, "mushrooms", "l2=0.02 codec=randk-bernoulli keep=20 method=diana", "full", 0);

@@ -215,12 +215,12 @@ static uint64_t golden_hash(const golden *g, int threads)
 static void test_golden(void **state)
 {
     const char *const path = getenv("DITHER_WRITE_GOLDEN");
-    char text[64][256];
+    char text[96][256];
     int lines = 0, different = 0, checked = 0;
     FILE *file = fopen(DITHER_TESTS_DIR "/golden.csv", "r");
     (void)state;
     assert_non_null(file);
-    while (lines < 64 && fgets(text[lines], sizeof *text, file)) lines++;
+    while (lines < 96 && fgets(text[lines], sizeof *text, file)) lines++;
     fclose(file);
     file = path ? fopen(path, "w") : NULL;
     if (path) assert_non_null(file);

@@ -228,10 +228,12 @@ static void test_average(void **state)
         const char *name;
         double expected;
     } rows[] = {{"none", x}, {"uniform", uniform}, {"quadratic", weighted / total}};
-    for (int i = 0; i < 3; i++) {
-        dither_result *r = train(data, options_of("loss=least-squares method=local-sgd local-average=%s local-steps=8 iterations=5 workers=2 gamma=%g l2=%g reference=none",
-                                                  rows[i].name, eta, l2), NULL, NULL);
-        if (!(fabs(r->x[0] - rows[i].expected) < 1e-10)) fail_msg("%s: %.17g, expected %.17g", rows[i].name, r->x[0], rows[i].expected);
+    static const char *const schedules[] = {"local-steps=8 iterations=5", "local-schedule=7,2,16,15 iterations=4"}; /* N^t weighs round t */
+    for (int i = 0; i < 6; i++) {
+        dither_result *r = train(data, options_of("loss=least-squares method=local-sgd local-average=%s %s workers=2 gamma=%g l2=%g reference=none",
+                                                  rows[i % 3].name, schedules[i / 3], eta, l2), NULL, NULL);
+        if (!(fabs(r->x[0] - rows[i % 3].expected) < 1e-10))
+            fail_msg("%s, %s: %.17g, expected %.17g", rows[i % 3].name, schedules[i / 3], r->x[0], rows[i % 3].expected);
         dither_result_free(r);
     }
     dither_data_free(data);

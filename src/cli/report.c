@@ -27,6 +27,28 @@ static void print_aggregate(const dither_result *result)
     printf("\n");
 }
 
+/* How late gradients were: 0, 1, 2-3, 4-7, ... iterations, 512 and more last (dither.h), in percent. */
+static void print_delays(const dither_result *result)
+{
+    double all = 0;
+    const char *separator = "               ";
+    for (int64_t d = 0; d < result->delay_counts; d++) all += (double)result->delays[d];
+    printf("  delays       %.3g iterations in the mean, %" PRId64 " at most\n", result->delay_mean, result->delay_max);
+    for (int64_t from = 0, to = 0; from < result->delay_counts; from = to + 1, to = 2 * from - (from > 0)) {
+        const int last = to + 1 >= result->delay_counts;
+        double here = 0;
+        if (last) to = result->delay_counts - 1;
+        for (int64_t d = from; d <= to; d++) here += (double)result->delays[d];
+        if (here == 0) continue;
+        printf("%s%" PRId64, separator, from);
+        if (last && result->delay_max > from) printf("-%" PRId64, result->delay_max);
+        else if (to > from) printf("-%" PRId64, to);
+        printf(": %.3g %%", 100 * here / all);
+        separator = ", ";
+    }
+    printf("\n");
+}
+
 void cli_report_print(const dither_result *result, const char *status)
 {
     char bits[CLI_NUMBER_BYTES], bytes[CLI_NUMBER_BYTES], seconds[CLI_NUMBER_BYTES];
@@ -58,8 +80,7 @@ void cli_report_print(const dither_result *result, const char *status)
         printf("  graphs       %" PRId64 " of the iterations, by %" PRId64 " replays\n", result->graph_iterations, result->graph_replays);
     else if (strcmp(result->device, "cpu"))
         printf("  graphs       none: %s\n", strcmp(result->graphs, "used") ? result->graphs : "no iterations in a row were alike");
-    if (result->delays)
-        printf("  delays       %.3g iterations in the mean, %" PRId64 " at most\n", result->delay_mean, result->delay_max);
+    if (result->delays) print_delays(result);
     if (result->ranks > 1 || *result->aggregate_why) print_aggregate(result);
     printf("  stopped by   %s\n", status);
     printf("  state hash   %016" PRIx64 "%s\n", result->state_hash,
