@@ -15,17 +15,32 @@
 #include "prox.h"
 #include "variable.h"
 
-/* LAUNCH(kernel, grid, stream, arguments...); tests/emulated_cuda has its own */
-#ifndef LAUNCH
+/* LAUNCH(kernel, grid, stream, arguments...) */
 #define LAUNCH(kernel, grid, stream, ...) kernel<<<grid, DK_THREADS, 0, stream>>>(__VA_ARGS__)
-#endif
 
-/* The numbers of the iteration that a kernel is of: its argument's, or the device's memory's. */
-static __device__ __forceinline__ dk_round round_now(const dk_round *given)
+/* A round as the argument of a kernel, which gets at it by round_now alone: the numbers are in here, or, in recorded
+ * work, in the device's memory when the kernel runs. No kernel has a dk_round for an argument. */
+typedef struct dk_given {
+    dk_round round;
+} dk_given;
+
+static dk_given give(const dk_round *r)
 {
-    dk_round r = *given;
-    if (given->at) r = *given->at, r.alpha = given->alpha;
-    return r;
+    dk_given given;
+    given.round = *r;
+    return given;
+}
+
+/* The same for all threads of the block, which meet here; in shared memory it takes no registers from what follows. */
+static __device__ __forceinline__ const dk_round *round_now(const dk_given *given)
+{
+    __shared__ dk_round now;
+    if (threadIdx.x == 0) {
+        now = given->round.at ? *given->round.at : given->round;
+        now.alpha = given->round.alpha;
+    }
+    __syncthreads();
+    return &now;
 }
 
 /* Rounds as an argument: it is copied when the kernel is queued, so nothing has to be kept until it runs. */
@@ -74,24 +89,24 @@ __global__ void __launch_bounds__(DK_THREADS) expand_kernel(const __grid_constan
 }
 
 /* Messages of a mask: the passes of mask.h, for those workers of all whose places are not there yet. */
-__global__ void __launch_bounds__(DK_THREADS) mask_count_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) mask_count_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    if (dk_mask_placed(&k, &r, (int)blockIdx.y)) return; /* the whole block */
-    dk_mask_count(&k, &r, (int)blockIdx.y, blockIdx.x);
+    const dk_round *r = round_now(&given);
+    if (dk_mask_placed(&k, r, (int)blockIdx.y)) return; /* the whole block */
+    dk_mask_count(&k, r, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) mask_place_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) mask_place_kernel(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    if (__syncthreads_or(threadIdx.x == 0 && dk_mask_placed(&k, &r, (int)blockIdx.x))) return;
-    dk_mask_place(&k, &r, (int)blockIdx.x);
+    const dk_round *r = round_now(&given);
+    if (__syncthreads_or(threadIdx.x == 0 && dk_mask_placed(&k, r, (int)blockIdx.x))) return;
+    dk_mask_place(&k, r, (int)blockIdx.x);
 }
 
 static void place_masks(cudaStream_t s, const dk_rank *k, const dk_round *r)
 {
-    LAUNCH(mask_count_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k, *r);
-    LAUNCH(mask_place_kernel, k->workers, s, *k, *r);
+    LAUNCH(mask_count_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k, give(r));
+    LAUNCH(mask_place_kernel, k->workers, s, *k, give(r));
 }
 
 #define REAL double

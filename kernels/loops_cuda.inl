@@ -3,23 +3,23 @@
 enum { FN(SMALL_D) = 4096, FN(COLUMNS) = 256, FN(ROWS) = 256 };
 
 /* One block a worker: gradient and, where a worker's message is few tiles, the message. */
-__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int stages, int64_t tiles)
+__global__ void __launch_bounds__(DK_THREADS) FN(small_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given, int stages, int64_t tiles)
 {
-    const dk_round r = round_now(&given);
+    const dk_round *r = round_now(&given);
     const int w = (int)blockIdx.x, sampled = stages & DK_GRADIENT_SAMPLED;
     if (sampled) {
-        FN(draw_rows)(&k, &r, w);
+        FN(draw_rows)(&k, r, w);
         FN(draw_slopes)(&k, w);
     }
     if (stages & (DK_GRADIENT_SAMPLED | DK_GRADIENT_DENSE)) FN(gradient_dense)(&k, w, 0, k.d);
     if (sampled) FN(gradient_add_drawn)(&k, w);
-    for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(&k, &r, w, tile);
+    for (int64_t tile = 0; tile < tiles; tile++) FN(encode_tile)(&k, r, w, tile);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) FN(slopes_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    FN(draw_rows)(&k, &r, (int)blockIdx.x);
+    const dk_round *r = round_now(&given);
+    FN(draw_rows)(&k, r, (int)blockIdx.x);
     FN(draw_slopes)(&k, (int)blockIdx.x);
 }
 
@@ -41,10 +41,10 @@ __global__ void __launch_bounds__(DK_THREADS) FN(scale_kernel)(const __grid_cons
     FN(encode_block_scale)(&k, (int)blockIdx.y, first + blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int64_t first)
+__global__ void __launch_bounds__(DK_THREADS) FN(encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given, int64_t first)
 {
-    const dk_round r = round_now(&given);
-    FN(encode_tile)(&k, &r, (int)blockIdx.y, first + blockIdx.x);
+    const dk_round *r = round_now(&given);
+    FN(encode_tile)(&k, r, (int)blockIdx.y, first + blockIdx.x);
 }
 
 __global__ void __launch_bounds__(DK_THREADS) FN(table_kernel)(const __grid_constant__ dk_rank k, REAL *table)
@@ -59,16 +59,16 @@ __global__ void __launch_bounds__(DK_THREADS) FN(columns_kernel)(const __grid_co
     FN(columns_mean)(&k, (int)blockIdx.y, table, out, begin, begin + FN(COLUMNS) < k.features ? begin + FN(COLUMNS) : k.features);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) FN(gather_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    FN(decode_gather)(&k, &r);
+    const dk_round *r = round_now(&given);
+    FN(decode_gather)(&k, r);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) FN(step_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    FN(step_tile)(&k, &r, blockIdx.x);
+    const dk_round *r = round_now(&given);
+    FN(step_tile)(&k, r, blockIdx.x);
 }
 
 __global__ void __launch_bounds__(DK_THREADS) FN(norm_kernel)(const __grid_constant__ dk_rank k) { FN(norm_total)(&k); }
@@ -87,23 +87,23 @@ __global__ void __launch_bounds__(DK_THREADS) FN(evaluate_kernel)(const __grid_c
                       k.eval_sums + 2 * (before + blockIdx.x));
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(mask_encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_encode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    FN(mask_encode)(&k, &r, (int)blockIdx.y, blockIdx.x);
+    const dk_round *r = round_now(&given);
+    FN(mask_encode)(&k, r, (int)blockIdx.y, blockIdx.x);
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(mask_decode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given)
+__global__ void __launch_bounds__(DK_THREADS) FN(mask_decode_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given)
 {
-    const dk_round r = round_now(&given);
-    FN(mask_decode)(&k, &r, blockIdx.x);
+    const dk_round *r = round_now(&given);
+    FN(mask_decode)(&k, r, blockIdx.x);
 }
 
 static unsigned FN(blocks)(int64_t count, int64_t each) { return (unsigned)((count + each - 1) / each); }
 
 static cudaError_t FN(gradient)(cudaStream_t s, const dk_rank *k, const dk_round *r, int stages)
 {
-    if (stages & DK_GRADIENT_SAMPLED) LAUNCH(FN(slopes_kernel), k->count, s, *k, *r);
+    if (stages & DK_GRADIENT_SAMPLED) LAUNCH(FN(slopes_kernel), k->count, s, *k, give(r));
     LAUNCH(FN(dense_kernel), dim3(FN(blocks)(k->d, DK_TILE), k->count), s, *k);
     if (stages & DK_GRADIENT_SAMPLED) LAUNCH(FN(drawn_kernel), k->count, s, *k);
     return cudaGetLastError();
@@ -114,14 +114,14 @@ static cudaError_t FN(encode)(cudaStream_t s, const dk_rank *k, const dk_round *
     const dim3 tiles((unsigned)k->layout.tiles, k->count);
     if (dk_codec_is_masked(k->codec.kind)) {
         place_masks(s, k, r);
-        LAUNCH(FN(mask_encode_kernel), tiles, s, *k, *r);
+        LAUNCH(FN(mask_encode_kernel), tiles, s, *k, give(r));
         return cudaGetLastError();
     }
     if (k->layout.scale_words > 0 && k->layout.tiles_per_block > 1) {
         LAUNCH(FN(statistic_kernel), tiles, s, *k, 0);
         LAUNCH(FN(scale_kernel), dim3((unsigned)k->layout.blocks, k->count), s, *k, 0);
     }
-    LAUNCH(FN(encode_kernel), tiles, s, *k, *r, 0);
+    LAUNCH(FN(encode_kernel), tiles, s, *k, give(r), 0);
     if (k->layout.coded) {
         LAUNCH(model_kernel, k->count, s, *k);
         LAUNCH(write_kernel, tiles, s, *k);
@@ -164,7 +164,7 @@ static cudaError_t FN(work_shared)(cudaStream_t s, const dk_rank *k, const dk_ro
         LAUNCH(FN(share_kernel), FN(blocks)(k->layout.blocks, DK_TILE), s, *k);
     }
     if (stages & DK_ENCODE) {
-        LAUNCH(FN(encode_kernel), tiles, s, *k, *r, 0);
+        LAUNCH(FN(encode_kernel), tiles, s, *k, give(r), 0);
         LAUNCH(FN(sum_kernel), tiles.x, s, *k);
         LAUNCH(FN(lanes_kernel), FN(blocks)(k->lanes.words, DK_TILE), s, *k);
     }
@@ -187,7 +187,7 @@ static cudaError_t FN(work)(cudaStream_t s, const dk_rank *k, const dk_round *r,
         return e == cudaSuccess ? FN(work_shared)(s, k, r, stages) : e;
     }
     if (k->d <= FN(SMALL_D) && k->layout.tiles_per_block == 1 && !k->layout.variable) {
-        LAUNCH(FN(small_kernel), k->count, s, *k, *r, stages, stages & DK_ENCODE ? k->layout.tiles : 0);
+        LAUNCH(FN(small_kernel), k->count, s, *k, give(r), stages, stages & DK_ENCODE ? k->layout.tiles : 0);
         return cudaGetLastError();
     }
     cudaError_t e = gradient ? FN(gradient)(s, k, r, stages) : cudaSuccess;
@@ -208,17 +208,17 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
     if (dk_codec_is_gather(k->codec.kind)) {
         const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
         if (e != cudaSuccess) return e;
-        LAUNCH(FN(gather_kernel), 1, s, *k, *r);
+        LAUNCH(FN(gather_kernel), 1, s, *k, give(r));
     }
     if (dk_codec_is_masked(k->codec.kind)) {
         place_masks(s, k, r);
-        LAUNCH(FN(mask_decode_kernel), tiles, s, *k, *r);
+        LAUNCH(FN(mask_decode_kernel), tiles, s, *k, give(r));
     }
     if (k->layout.coded) {
         LAUNCH(open_kernel, k->workers, s, *k);
         LAUNCH(expand_kernel, dim3((unsigned)k->layout.tiles, k->workers), s, *k);
     }
-    LAUNCH(FN(step_kernel), tiles, s, *k, *r);
+    LAUNCH(FN(step_kernel), tiles, s, *k, give(r));
     if (k->prox == DK_PROX_BALL) {
         LAUNCH(FN(norm_kernel), 1, s, *k);
         LAUNCH(FN(project_kernel), tiles, s, *k);
@@ -226,10 +226,10 @@ static cudaError_t FN(step)(cudaStream_t s, const dk_rank *k, const dk_round *r)
     return cudaGetLastError();
 }
 
-__global__ void __launch_bounds__(DK_THREADS) FN(direction_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_round given, int64_t first, REAL *out)
+__global__ void __launch_bounds__(DK_THREADS) FN(direction_kernel)(const __grid_constant__ dk_rank k, const __grid_constant__ dk_given given, int64_t first, REAL *out)
 {
-    const dk_round r = round_now(&given);
-    FN(direction_tile)(&k, &r, first + blockIdx.x, out);
+    const dk_round *r = round_now(&given);
+    FN(direction_tile)(&k, r, first + blockIdx.x, out);
 }
 
 static cudaError_t FN(requantize)(cudaStream_t s, const dk_rank *k, const dk_rank *back, const dk_round *r, int64_t begin, int64_t end)
@@ -243,14 +243,14 @@ static cudaError_t FN(requantize)(cudaStream_t s, const dk_rank *k, const dk_ran
     if (dk_codec_is_gather(k->codec.kind)) {
         const cudaError_t e = cudaMemsetAsync(k->sum, 0, (size_t)k->d * sizeof(REAL), s);
         if (e != cudaSuccess) return e;
-        LAUNCH(FN(gather_kernel), 1, s, *k, *r);
+        LAUNCH(FN(gather_kernel), 1, s, *k, give(r));
     }
-    LAUNCH(FN(direction_kernel), count, s, *k, *r, begin, (REAL *)back->gradient);
+    LAUNCH(FN(direction_kernel), count, s, *k, give(r), begin, (REAL *)back->gradient);
     if (y->scale_words > 0 && per > 1) {
         LAUNCH(FN(statistic_kernel), count, s, *back, begin);
         LAUNCH(FN(scale_kernel), (unsigned)((end + per - 1) / per - begin / per), s, *back, begin / per);
     }
-    LAUNCH(FN(encode_kernel), count, s, *back, still, begin);
+    LAUNCH(FN(encode_kernel), count, s, *back, give(&still), begin);
     return cudaGetLastError();
 }
 
