@@ -15,8 +15,10 @@
 #include "prox.h"
 #include "variable.h"
 
-/* LAUNCH(kernel, grid, stream, arguments...) */
+/* LAUNCH(kernel, grid, stream, arguments...); tests/emulated_cuda has its own */
+#ifndef LAUNCH
 #define LAUNCH(kernel, grid, stream, ...) kernel<<<grid, DK_THREADS, 0, stream>>>(__VA_ARGS__)
+#endif
 
 /* A round as the argument of a kernel, which gets at it by round_now alone: the numbers are in here, or, in recorded
  * work, in the device's memory when the kernel runs. No kernel has a dk_round for an argument. */

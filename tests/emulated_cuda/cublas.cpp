@@ -1,5 +1,5 @@
-#include "cublas_v2.h"
 #include "emulation.h"
+#include "cublas_v2.h"
 
 struct emulated_cublas {
     cudaStream_t stream;

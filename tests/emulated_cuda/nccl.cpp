@@ -97,6 +97,7 @@ struct member {
     uint64_t calls = 0; // collective ones that are done
     std::vector<int> stages; // of the calls of the group whose turn it is
     std::atomic<bool> aborted{false};
+    std::atomic<int> in_graphs{0}; // its calls that were recorded, while there are the graphs
 
     ~member()
     {
@@ -129,6 +130,7 @@ void check_same(const member &m)
 void take(const member &m, const call &c, char *to)
 {
     const size_t bytes = c.count * size_of(c.type);
+    emulated::open_memory();
     if (c.kind == call::BROADCAST) memcpy(to, m.shared->data[c.how], bytes);
     for (int r = 0; r < m.ranks && c.kind == call::GATHER; r++) memcpy(to + (size_t)r * bytes, m.shared->data[r], bytes);
     for (int r = 0; r < m.ranks && c.kind == call::REDUCE; r++) {
@@ -277,6 +279,8 @@ void advance(ncclComm_t comm)
     if (!comm->calls.empty()) {
         const std::shared_ptr<member> self = comm->self;
         emulated::hold(comm->stream, false);
+        self->in_graphs++;
+        emulated::use(comm->stream, std::shared_ptr<void>(nullptr, [self](void *) { self->in_graphs--; }));
         emulated::enqueue(comm->stream, [self, group = std::move(comm->calls)] { return advance_group(*self, group); });
         comm->calls.clear();
     }
@@ -377,6 +381,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
+    if (comm->self->in_graphs) EMULATED_DIE("NCCL: a communicator is aborted while a graph has its work"); // NCCL waits for ever
     if (!comm->calls.empty()) emulated::hold(comm->stream, false);
     comm->self->aborted = true;
     delete comm;

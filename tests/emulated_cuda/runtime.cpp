@@ -26,14 +26,17 @@ struct emulated_stream {
     enum { OPEN, RECORDING, SPOILED } capture = OPEN; // SPOILED: by what can't be recorded
     std::thread::id recorder;
     std::vector<operation> recorded;
+    std::vector<std::shared_ptr<void>> users; // of what was recorded
 };
 
 struct emulated_graph {
     std::vector<operation> work;
+    std::vector<std::shared_ptr<void>> users;
 };
 struct emulated_graph_exec {
     int device;
     std::vector<operation> work;
+    std::vector<std::shared_ptr<void>> users;
 };
 
 struct moment {
@@ -78,6 +81,7 @@ struct piece {
 
 struct {
     char *begin = nullptr, *end = nullptr;
+    char *low = nullptr; // what lies before it was freed, and stays closed
     std::map<char *, piece> pieces;
     bool open = false;
 } memory;
@@ -97,8 +101,9 @@ void explain_fault(int number, siginfo_t *info, void *)
 void protect(bool open)
 {
     if (memory.open == open || memory.end == memory.begin) return;
-    const size_t bytes = ((size_t)(memory.end - memory.begin) + 4095) & ~(size_t)4095;
-    if (mprotect(memory.begin, bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE)) EMULATED_DIE("mprotect failed");
+    char *const first = (char *)((uintptr_t)memory.low & ~(uintptr_t)4095);
+    const size_t bytes = ((size_t)(memory.end - first) + 4095) & ~(size_t)4095;
+    if (bytes && mprotect(first, bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE)) EMULATED_DIE("mprotect failed");
     memory.open = open;
 }
 
@@ -107,7 +112,7 @@ void make_range()
     if (memory.begin) return;
     void *const p = mmap(nullptr, RANGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) EMULATED_DIE("no room for the GPUs' memory");
-    memory.begin = memory.end = (char *)p;
+    memory.begin = memory.end = memory.low = (char *)p;
 #ifndef EMULATED_ASAN
     struct sigaction action = {};
     action.sa_sigaction = explain_fault, action.sa_flags = SA_SIGINFO;
@@ -132,10 +137,12 @@ void check_guards(const char *after)
 #ifdef EMULATED_ASAN
     (void)after;
 #else
-    for (const auto &[begin, p] : memory.pieces)
-        for (char *at = begin + p.bytes; at < begin + room(p.bytes); at++)
-            if (*at != (char)BETWEEN)
+    for (auto at = memory.pieces.lower_bound(memory.low); at != memory.pieces.end(); ++at) {
+        const auto &[begin, p] = *at;
+        for (char *c = begin + p.bytes; c < begin + room(p.bytes); c++)
+            if (*c != (char)BETWEEN)
                 EMULATED_DIE("%s wrote beyond the end of the %zu bytes of GPU memory at %p", after, p.bytes, (void *)begin);
+    }
 #endif
 }
 
@@ -197,10 +204,17 @@ void wait_for(cudaStream_t s, const bool *until = nullptr)
 int emulated::current_device() { return device_here; }
 int emulated::device_of(cudaStream_t s) { return s->device; }
 
+void emulated::open_memory()
+{
+    const std::lock_guard<std::recursive_mutex> locked(lock);
+    protect(true);
+}
+
 void emulated::check_device_memory(const void *begin, size_t bytes, const char *what)
 {
     const std::lock_guard<std::recursive_mutex> locked(lock);
     const auto p = piece_of(begin);
+    protect(true);
     if (p == memory.pieces.end()) EMULATED_DIE("%s: %p is no memory of a GPU", what, begin);
     if (p->second.freed) EMULATED_DIE("%s: %p is memory of a GPU that was freed", what, begin);
     if ((char *)begin + bytes > p->first + p->second.bytes)
@@ -216,6 +230,12 @@ void emulated::enqueue(cudaStream_t s, operation what)
     else s->queue.push_back(std::move(what));
 }
 
+void emulated::use(cudaStream_t s, std::shared_ptr<void> user)
+{
+    const std::lock_guard<std::recursive_mutex> locked(lock);
+    if (is_stream(s) && s->capture) s->users.push_back(std::move(user));
+}
+
 void emulated::hold(cudaStream_t s, bool held)
 {
     const std::lock_guard<std::recursive_mutex> locked(lock);
@@ -226,7 +246,6 @@ bool emulated::run(cudaStream_t s, const bool *until)
 {
     const std::lock_guard<std::recursive_mutex> locked(lock);
     if (!is_stream(s) || s->queue.empty()) return true;
-    protect(true);
     while (!s->queue.empty() && !(until && *until) && s->queue.front()()) s->queue.pop_front();
     protect(false);
     return s->queue.empty() || (until && *until);
@@ -242,6 +261,7 @@ void emulated::launch(const char *name, dim3 grid, dim3 threads, cudaStream_t s,
     if (!is_stream(s) || s->device != device_here) return (void)fail(cudaErrorInvalidResourceHandle);
     launches[name]++;
     enqueue(s, [=] {
+        protect(true);
         run_grid(name, grid, threads, memory_of_block, thread);
         check_guards(name);
         return true;
@@ -327,12 +347,14 @@ cudaError_t cudaFree(void *at)
     protect(true);
     check_guards("something");
     if (p->second.bytes < 1 << 20) memset(p->first, GONE, p->second.bytes);
-    else madvise((void *)(((uintptr_t)p->first + 4095) & ~(uintptr_t)4095), p->second.bytes - 4096, MADV_DONTNEED);
+    else madvise((void *)(((uintptr_t)p->first + 4095) & ~(uintptr_t)4095), (p->second.bytes - 4096) & ~(size_t)4095, MADV_DONTNEED);
     p->second.freed = true;
 #ifdef EMULATED_ASAN
     forbid(p->first, p->second.bytes);
 #endif
     protect(false);
+    for (auto q = memory.pieces.lower_bound(memory.low); q != memory.pieces.end() && q->second.freed; ++q)
+        memory.low = std::next(q) == memory.pieces.end() ? memory.end : std::next(q)->first;
     return cudaSuccess;
 }
 
@@ -418,8 +440,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *out)
     if (!is_stream(s) || !s->capture) return fail(cudaErrorInvalidValue);
     if (s->recorder != std::this_thread::get_id()) return fail(cudaErrorStreamCaptureWrongThread);
     const bool spoiled = s->capture == s->SPOILED || s->held;
-    if (!spoiled) *out = new emulated_graph{std::move(s->recorded)};
-    s->recorded.clear();
+    if (!spoiled) *out = new emulated_graph{std::move(s->recorded), std::move(s->users)};
+    s->recorded.clear(), s->users.clear();
     s->capture = s->OPEN;
     return spoiled ? fail(cudaErrorStreamCaptureInvalidated) : cudaSuccess;
 }
@@ -432,7 +454,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 
 cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
 {
-    *out = new emulated_graph_exec{device_here, graph->work};
+    *out = new emulated_graph_exec{device_here, graph->work, graph->users};
     return cudaSuccess;
 }
 
