@@ -1,4 +1,4 @@
-# A loss, codec, wire, method or aggregate is one file. This lists the files, so that nothing else has to name them.
+# A loss, codec, wire, estimator, method or aggregate is one file. This lists the files, so that nothing else has to name them.
 function(registry_list kind folder extension)
   file(GLOB files CONFIGURE_DEPENDS RELATIVE ${folder} ${folder}/*.${extension})
   list(SORT files)
@@ -27,6 +27,7 @@ registry_list(MODEL ${PROJECT_SOURCE_DIR}/kernels/models inl)
 registry_list(MULTI_MODEL ${PROJECT_SOURCE_DIR}/kernels/multi inl)
 registry_list(CODEC ${PROJECT_SOURCE_DIR}/kernels/codecs inl)
 registry_list(WIRE ${PROJECT_SOURCE_DIR}/kernels/wires inl)
+registry_list(ESTIMATOR ${PROJECT_SOURCE_DIR}/src/method/estimators c)
 registry_list(METHOD ${PROJECT_SOURCE_DIR}/src/method/methods c)
 registry_list(AGGREGATE ${PROJECT_SOURCE_DIR}/src/aggregate/aggregates c)
 string(APPEND registry "#define DITHER_MODEL_FILES \"dither_models.inc\"\n#define DITHER_CODEC_FILES \"dither_codecs.inc\"\n"

@@ -258,10 +258,9 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     p->method = dither_method_find(o->method);
     TRY(check_method_options(p->method, o, error));
     p->estimator = p->method->estimator;
-    for (int e = 0; e < DITHER_ESTIMATOR_COUNT; e++)
-        if (!strcmp(o->estimator, dither_estimators[e].name)) p->estimator = e;
+    if (strcmp(o->estimator, "auto")) p->estimator = dither_estimator_find(o->estimator);
     p->workers = (int)o->workers;
-    p->batch = p->estimator == DITHER_FULL ? 1 : (int)o->batch;
+    p->batch = p->estimator->full ? 1 : (int)o->batch;
     p->single = !strcmp(o->precision, "f32");
     p->dense = !strcmp(o->dense_math, "blas");
     p->sampling = dither_choice_index("with|without|shuffle", o->sampling);
@@ -275,12 +274,12 @@ static dither_status choose_method(dither_plan *p, dither_error *error)
     if (p->sampling != DK_SAMPLE_WITH && o->batch > p->rows / p->workers)
         FAIL(DITHER_USAGE, "--sampling %s: a worker has only %lld rows for a batch of %lld", o->sampling,
              (long long)(p->rows / p->workers), (long long)o->batch);
-    if (o->epoch_length_set && p->estimator != DITHER_SVRG)
-        FAIL(DITHER_USAGE, "--epoch-length is of --estimator svrg, not of %s", dither_estimators[p->estimator].name);
+    if (o->epoch_length_set && !has_word(p->estimator->options, "epoch-length"))
+        FAIL(DITHER_USAGE, "--epoch-length is of --estimator svrg, not of %s", p->estimator->name);
     /* probability batch / m, m = ceil(N / n): one coin for all workers */
     const double m = (double)((p->rows + p->workers - 1) / p->workers);
-    p->coin = p->estimator == DITHER_LSVRG ? (uint64_t)(p->batch / m * 4294967296.0) : 0;
-    if (p->estimator == DITHER_LSVRG && p->coin == 0) p->coin = 1;
+    p->coin = (uint64_t)(p->batch / m * 4294967296.0);
+    if (p->coin == 0) p->coin = 1;
 out:
     return status;
 }
@@ -373,7 +372,7 @@ static dither_status make(const dither_data *data, const dither_options *options
     if (p.method->plan) TRY(p.method->plan(&p, ranks, error));
     TRY(choose_stepper(&p, error));
     const double drawn = (double)p.workers * p.batch * p.local_steps; /* in an iteration */
-    if (!p.pass) p.pass = p.estimator == DITHER_FULL ? 1 : (int64_t)((double)p.rows / drawn);
+    if (!p.pass) p.pass = p.estimator->full ? 1 : (int64_t)((double)p.rows / drawn);
     TRY(dither_steps_choose(&p, error));
     TRY(choose_average(&p, error));
     *out = p;

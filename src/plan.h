@@ -14,7 +14,7 @@ struct dither_plan {
     double *reordered_y;
 
     const dither_method *method;
-    int estimator;
+    const dither_estimator *estimator;
     int workers, batch;
     int sampling;      /* DK_SAMPLE_... */
     int memory;        /* of the method, and off with a codec that loses nothing */
@@ -40,7 +40,7 @@ struct dither_plan {
     int racing;        /* threads race: another run gives other bits */
     int64_t pass;      /* iterations that look at as many rows as there are */
     double support_l2, local_steps, delay; /* of dither_facts; the method's plan sets them */
-    int64_t epoch_length;  /* of DITHER_SVRG */
+    int64_t epoch_length;  /* of svrg */
     uint64_t coin;         /* L-SVRG: the snapshot is renewed when a word is below this */
     uint64_t seed;
     int stepper;             /* DK_STEPPER_... */

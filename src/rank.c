@@ -311,7 +311,7 @@ static void describe(dk_rank *k, const dither_plan *p, int first, int count)
 {
     *k = (dk_rank){.single = p->single, .loss = p->problem.loss, .prox = p->problem.prox, .workers = p->workers,
                    .first = first, .count = count, .batch = p->batch, .sampling = p->sampling,
-                   .snapshot = p->estimator != DITHER_SGD, .saga = p->estimator == DITHER_SAGA, .memory = p->memory,
+                   .snapshot = p->estimator->full || p->estimator->table, .saga = p->estimator->drawn, .memory = p->memory,
                    .unit = all_ones(dither_plan_data(p)), .averaged = p->average != DITHER_AVERAGE_NONE,
                    .outputs = p->problem.outputs, .features = p->problem.data->features,
                    .d = p->d, .stride = (p->d + 15) / 16 * 16, .seed = p->seed, .l2 = p->problem.l2,

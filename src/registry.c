@@ -102,8 +102,8 @@ dither_status dither_entry_at(size_t i, dither_entry *out)
     }
     i -= dither_method_count();
     if (i < DITHER_ESTIMATOR_COUNT) {
-        *out = (dither_entry){"estimator", dither_estimators[i].name, dither_estimators[i].summary,
-                              dither_estimators[i].source, 1};
+        *out = (dither_entry){"estimator", dither_estimators[i]->name, dither_estimators[i]->summary,
+                              dither_estimators[i]->source, 1};
         return DITHER_OK;
     }
     i -= DITHER_ESTIMATOR_COUNT;

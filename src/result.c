@@ -17,7 +17,7 @@ dither_status dither_result_make(const dither_plan *p, const char *device, dithe
     }
     r->normalized = p->problem.data->normalized;
     r->method = p->method->name;
-    r->estimator = dither_estimators[p->estimator].name;
+    r->estimator = p->estimator->name;
     r->codec = dither_codecs[p->codec.kind].name;
     r->wire = p->aggregate->wire ? p->aggregate->wire : dither_wires[p->codec.wire].name;
     r->aggregate = p->aggregate->name;

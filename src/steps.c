@@ -50,7 +50,7 @@ out:
 static dither_facts facts_of(const dither_plan *p)
 {
     return (dither_facts){
-        .estimator = p->estimator, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
+        .full = p->estimator->full, .n = p->workers, .m = (double)p->rows / p->workers, .b = p->batch,
         .omega = p->omega, .L_max = p->smoothness.row_max, .L_worker = p->L_worker, .L = p->smoothness.pooled,
         .mu = p->smoothness.mu, .convex = dither_problem_is_convex(&p->problem), .support_l2 = p->support_l2,
         .local_steps = p->local_steps, .delay = p->delay,
@@ -69,7 +69,7 @@ static dither_status choose_alpha(dither_plan *p, dither_error *error)
 /* gamma by its rule, before what goes with steppers and a way back */
 static double gamma_by(const dither_plan *p, dither_gamma_rule rule, double value, const dither_facts *facts)
 {
-    const double drawn = p->estimator == DITHER_FULL ? (double)p->rows : (double)p->workers * p->batch;
+    const double drawn = p->estimator->full ? (double)p->rows : (double)p->workers * p->batch;
     switch (rule) {
     case DITHER_GAMMA_NUMBER: return strcmp(p->options->step_form, "sum") ? value : value * drawn;
     case DITHER_GAMMA_OVER_L_MAX: return value / facts->L_max;
@@ -125,7 +125,7 @@ static dither_status scale_gamma(dither_plan *p, dither_error *error)
     if (!strcmp(o->scale_gamma, "none")) return DITHER_OK;
     if (!sum && !strcmp(o->step_form, "sum"))
         FAIL(DITHER_USAGE, "--scale-gamma mean scales the step on the mean: not with --step-form sum, whose is --scale-gamma sum");
-    if (p->estimator != DITHER_SGD || p->stepper == DK_STEPPER_ADAM)
+    if (p->estimator->full || p->estimator->table || p->stepper == DK_STEPPER_ADAM)
         FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
     TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
     TRY(dither_estimate_plan(p, &found, error));
@@ -158,7 +158,7 @@ static dither_status choose_schedule(dither_plan *p, dither_error *error)
     TRY(dither_parse_schedule(p->options->gamma_schedule, &p->schedule, &p->schedule_power, error));
     if (p->schedule == DITHER_STICH_SCHEDULE) return choose_stich(p, error);
     if (p->schedule != DITHER_DIANA_SCHEDULE) return DITHER_OK;
-    const double mu = p->smoothness.mu, L = p->estimator == DITHER_FULL ? p->L_worker : p->smoothness.row_max;
+    const double mu = p->smoothness.mu, L = p->estimator->full ? p->L_worker : p->smoothness.row_max;
     const double alpha = p->alpha > 0 ? p->alpha : 1, smooth = (mu + L) * (1 + 4 * p->omega / p->workers) * (1 + p->back_omega) / 2;
     if (!(mu > 0)) FAIL(DITHER_USAGE, "--gamma-schedule diana needs a strongly convex problem: set --l2");
     p->schedule_theta = 2 * (mu / alpha > smooth ? mu / alpha : smooth);

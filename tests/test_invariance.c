@@ -128,7 +128,7 @@ static void cluster_step(cluster *c, int64_t iteration)
 {
     const dither_plan *p = &c->plan;
     const dk_round round = {.iteration = iteration, .gamma = p->gamma, .alpha = p->alpha};
-    const int coin = p->estimator == DITHER_LSVRG && dk_coin(p->seed, iteration, p->coin);
+    const int coin = p->estimator == &dither_estimator_lsvrg && dk_coin(p->seed, iteration, p->coin);
     for (int r = 0; r < c->ranks; r++) {
         const dk_device *v = &c->rank[r].device;
         const dk_rank *k = &c->rank[r].k;
@@ -167,7 +167,7 @@ static uint64_t run_on_ranks(const dither_data *data, const dither_options *opti
         if (dither_rank_open(&c.rank[c.ranks], &c.plan, first, counts[c.ranks], NULL, &error) != DITHER_OK) fail_msg("%s", error.message);
     for (int r = 0; r < c.ranks; r++) {
         const dk_device *v = &c.rank[r].device;
-        if (c.plan.estimator != DITHER_SGD) v->refresh(v->context, &c.rank[r].k, c.rank[r].k.table, c.rank[r].k.mu, 0);
+        if (c.plan.estimator != &dither_estimator_sgd) v->refresh(v->context, &c.rank[r].k, c.rank[r].k.table, c.rank[r].k.mu, 0);
     }
     for (int k = 0; k < iterations; k++) cluster_step(&c, k);
     const uint64_t hash = cluster_hash(&c);

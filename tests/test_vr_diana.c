@@ -181,7 +181,7 @@ static void one_step(lab *l, int64_t iteration)
     const dk_device *v = &l->rank.device;
     dk_rank *k = &l->rank.k;
     v->work(v->context, k, &round, DK_GRADIENT_SAMPLED | DK_ENCODE);
-    if (l->plan.estimator == DITHER_LSVRG && dk_coin(l->plan.seed, iteration, l->plan.coin))
+    if (l->plan.estimator == &dither_estimator_lsvrg && dk_coin(l->plan.seed, iteration, l->plan.coin))
         v->refresh(v->context, k, k->table, k->mu, 0);
     v->step(v->context, k, &round);
 }
@@ -306,7 +306,7 @@ static void random_point(const lab *l, const double *away, uint64_t *random, poi
     for (int64_t j = 0; j < l->rows; j++) {
         double other[D_MAX];
         for (int c = 0; c < l->d; c++) other[c] = l->x_star[c] + away[2] * random_normal(random);
-        p->table[j] = slope_at(l, j, l->plan.estimator == DITHER_SAGA ? other : w);
+        p->table[j] = slope_at(l, j, l->plan.estimator == &dither_estimator_saga ? other : w);
     }
 }
 
@@ -332,12 +332,12 @@ static void check_lines(const char *name, const lab *l, const expected *e, const
  * L-SVRG all are renewed if the coin fell, none if not. Returns whether it fell. */
 static int check_table(const char *name, const lab *l, const point *before, const point *after, int64_t iteration)
 {
-    const int coin = l->plan.estimator == DITHER_LSVRG && dk_coin(l->plan.seed, iteration, l->plan.coin);
+    const int coin = l->plan.estimator == &dither_estimator_lsvrg && dk_coin(l->plan.seed, iteration, l->plan.coin);
     for (int i = 0; i < l->n; i++)
         for (int64_t j = first_row(l, i); j < first_row(l, i + 1); j++) {
             const uint64_t sub = dk_subsequence(iteration, (uint32_t)i, DK_STREAM_SAMPLE);
             int renewed = coin;
-            for (int q = 0; q < l->plan.batch && l->plan.estimator == DITHER_SAGA; q++)
+            for (int q = 0; q < l->plan.batch && l->plan.estimator == &dither_estimator_saga; q++)
                 renewed |= first_row(l, i) + dk_index(dk_word(l->plan.seed, sub, (uint64_t)q), first_row(l, i + 1) - first_row(l, i)) == j;
             if (!renewed && after->table[j] != before->table[j]) fail_msg("%s: row %d changed", name, (int)j);
             if (renewed && fabs(after->table[j] - slope_at(l, j, before->x)) > 1e-12)
@@ -418,7 +418,7 @@ static void test_proof(void **state)
             sample found = {0};
             snprintf(name, sizeof name, "%s %s %s, state %zu", loss, estimator, codec, s);
             random_point(l, states[s], &random, &p, w);
-            const double *snapshot = l->plan.estimator == DITHER_LSVRG ? w : NULL;
+            const double *snapshot = l->plan.estimator == &dither_estimator_lsvrg ? w : NULL;
             const terms t = terms_of(l, &p, snapshot);
             const expected e = expect(l, &p, &t);
             check_lines(name, l, &e, &t);
@@ -441,7 +441,7 @@ static void test_lines_everywhere(void **state)
             point p = {0};
             double w[D_MAX];
             random_point(l, away, &random, &p, w);
-            const terms t = terms_of(l, &p, l->plan.estimator == DITHER_LSVRG ? w : NULL);
+            const terms t = terms_of(l, &p, l->plan.estimator == &dither_estimator_lsvrg ? w : NULL);
             const expected e = expect(l, &p, &t);
             check_lines("anywhere", l, &e, &t);
         }
@@ -462,7 +462,7 @@ static void test_contraction_with_prox(void **state)
             double w[D_MAX];
             sample found = {0};
             random_point(l, states[s], &random, &p, w);
-            const double *snapshot = l->plan.estimator == DITHER_LSVRG ? w : NULL;
+            const double *snapshot = l->plan.estimator == &dither_estimator_lsvrg ? w : NULL;
             const terms t = terms_of(l, &p, snapshot);
             const expected e = {0};
             repeat(regularisers[i / 2], l, &p, snapshot, &e, 1000, &found);

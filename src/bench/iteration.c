@@ -166,7 +166,7 @@ static void name(const dither_run *run, dither_split *s)
 {
     const dither_plan *p = &run->plan;
     s->method = p->method->name;
-    s->estimator = dither_estimators[p->estimator].name;
+    s->estimator = p->estimator->name;
     s->codec = dither_codecs[p->codec.kind].name;
     s->wire = p->aggregate->wire ? p->aggregate->wire : dither_wires[p->codec.wire].name;
     s->aggregate = p->aggregate->name;

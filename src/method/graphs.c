@@ -53,7 +53,7 @@ void dither_graphs_close(dither_graphs *g)
 static int64_t before_epochs(const dither_run *run)
 {
     const dither_plan *p = &run->plan;
-    const double each = p->estimator == DITHER_FULL ? (double)p->rows : (double)p->workers * p->batch;
+    const double each = p->estimator->full ? (double)p->rows : (double)p->workers * p->batch;
     const double left = (p->stop_epochs * (double)p->rows - run->gradients) / each - 1;
     return left < DK_GRAPH_ROUNDS ? (int64_t)left : DK_GRAPH_ROUNDS;
 }

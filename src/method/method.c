@@ -6,15 +6,16 @@
 static const dither_method *const methods[] = {DITHER_METHODS(X)};
 #undef X
 
-const dither_estimator_info dither_estimators[DITHER_ESTIMATOR_COUNT] = {
-    [DITHER_FULL] = {"full", "the gradient of all the worker's rows", ""},
-    [DITHER_SGD] = {"sgd", "the gradient of a drawn batch", "Robbins and Monro, 1951"},
-    [DITHER_SVRG] = {"svrg", "SVRG: a snapshot, renewed after every --epoch-length iterations",
-                     "Johnson and Zhang, 2013"},
-    [DITHER_LSVRG] = {"lsvrg", "loopless SVRG: a snapshot, renewed when a coin that all workers share falls",
-                      "Hofmann et al., 2015; Kovalev, Horvath and Richtarik, 2020, arXiv:1901.08689"},
-    [DITHER_SAGA] = {"saga", "a table with the last slope of every row", "Defazio, Bach and Lacoste-Julien, 2014"},
-};
+#define X(name) &dither_estimator_##name,
+const dither_estimator *const dither_estimators[DITHER_ESTIMATOR_COUNT] = {DITHER_ESTIMATORS(X)};
+#undef X
+
+const dither_estimator *dither_estimator_find(const char *name)
+{
+    for (int i = 0; i < DITHER_ESTIMATOR_COUNT; i++)
+        if (!strcmp(dither_estimators[i]->name, name)) return dither_estimators[i];
+    return NULL;
+}
 
 size_t dither_method_count(void) { return sizeof methods / sizeof *methods; }
 
@@ -27,7 +28,7 @@ const dither_method *dither_method_find(const char *name)
     return NULL;
 }
 
-double dither_sampled_smoothness(const dither_facts *f) { return f->estimator == DITHER_FULL ? f->L_worker : f->L_max; }
+double dither_sampled_smoothness(const dither_facts *f) { return f->full ? f->L_worker : f->L_max; }
 
 /* Second moment of the direction, divided by the Bregman distance to x*, near x*:
  *   L                          the mean gradient itself
@@ -37,6 +38,6 @@ double dither_sampled_smoothness(const dither_facts *f) { return f->estimator ==
  * The theorem's constants (36, 6) bound the worst case of the memories; this takes the sum once. */
 double dither_gamma_practical(const dither_facts *f)
 {
-    const double sampling = f->estimator == DITHER_FULL ? 0 : f->L_max / f->b;
+    const double sampling = f->full ? 0 : f->L_max / f->b;
     return 1 / (f->L + sampling / f->n + f->omega / f->n * (f->L_worker + sampling));
 }

@@ -6,18 +6,12 @@
 
 #include "error.h"
 #include "kernels.h"
+#include "method/estimator.h"
 #include "options.h"
-
-enum dither_estimator { DITHER_FULL, DITHER_SGD, DITHER_SVRG, DITHER_LSVRG, DITHER_SAGA, DITHER_ESTIMATOR_COUNT };
-
-typedef struct dither_estimator_info {
-    const char *name, *summary, *source;
-} dither_estimator_info;
-extern const dither_estimator_info dither_estimators[DITHER_ESTIMATOR_COUNT];
 
 /* What a step size may depend on. */
 typedef struct dither_facts {
-    int estimator;  /* DITHER_FULL ... */
+    int full;       /* gradients of all rows, not of drawn ones */
     double n, m, b; /* workers, rows a worker (N / n), batch */
     double omega;
     double L_max;    /* of the worst f_ij */
@@ -36,7 +30,7 @@ typedef struct dither_plan dither_plan; /* plan.h */
 
 typedef struct dither_method {
     const char *name, *summary, *source;
-    int estimator; /* unless told otherwise */
+    const dither_estimator *estimator; /* unless told otherwise */
     int memory;    /* workers keep h_i and send Q(g_i - h_i); without, they send Q(g_i) */
     int codec;     /* DK_CODEC_..., unless told otherwise */
     int euclidean; /* --norm 2 and ceil(sqrt(length of a block)) levels, unless told otherwise; else inf and 1 */

@@ -86,13 +86,7 @@ dither_status dither_stage_refresh(dither_run *run, int keep_table, dither_error
 
 int dither_stage_renews(const dither_plan *p, int64_t k)
 {
-    const int64_t m = (p->rows + p->workers - 1) / p->workers;
-    switch (p->estimator) {
-    case DITHER_SVRG: return (k + 1) % p->epoch_length == 0;
-    case DITHER_LSVRG: return dk_coin(p->seed, k, p->coin);
-    case DITHER_SAGA: return (k + 1) % (m / p->batch + 1) == 0; /* mu_i collects rounding errors with each row: once a pass */
-    default: return 0;
-    }
+    return p->estimator->renews && p->estimator->renews(p, k, dk_subsequence(k, DK_WORKER_ALL, DK_STREAM_COIN));
 }
 
 /* At x^k, before the step: host and device compute the same coin. SAGA's table stays. */
@@ -100,7 +94,7 @@ dither_status dither_stage_renew(dither_run *run, dither_error *error)
 {
     const dither_plan *p = &run->plan;
     if (!dither_stage_renews(p, run->iteration)) return DITHER_OK;
-    return dither_stage_refresh(run, p->estimator == DITHER_SAGA, error);
+    return dither_stage_refresh(run, p->estimator->drawn, error);
 }
 
 dither_status dither_stage_exchange(dither_run *run, const dk_round *round, int gradient, dither_error *error)
@@ -138,9 +132,7 @@ dither_status dither_stage_average(dither_run *run, dither_error *error)
 
 dither_status dither_start(dither_run *run, dither_error *error)
 {
-    const int estimator = run->plan.estimator;
-    const int table = estimator == DITHER_SVRG || estimator == DITHER_LSVRG || estimator == DITHER_SAGA;
-    return table ? dither_stage_refresh(run, 0, error) : DITHER_OK;
+    return run->plan.estimator->table ? dither_stage_refresh(run, 0, error) : DITHER_OK;
 }
 
 /*   g_i     from a batch, or from all rows
@@ -152,7 +144,7 @@ dither_status dither_iterate(dither_run *run, dither_error *error)
     dither_status status = DITHER_OK;
     const dither_plan *p = &run->plan;
     const dk_round round = dither_stage_round(run);
-    if (p->estimator == DITHER_FULL) {
+    if (p->estimator->full) {
         TRY(dither_stage_refresh(run, 0, error));
         TRY(dither_stage_exchange(run, &round, DK_GRADIENT_DENSE, error));
     } else {

@@ -53,7 +53,7 @@ static dither_status plan_async(dither_plan *p, int ranks, dither_error *error)
     const dither_options *o = p->options;
     dither_status status = DITHER_OK;
     p->racing = is_real(o);
-    p->pass = p->estimator == DITHER_FULL ? p->workers : p->rows / p->batch;
+    p->pass = p->estimator->full ? p->workers : p->rows / p->batch;
     p->delay = p->workers - 1; /* in the mean: between two of its arrivals, a worker sees one of each of the others */
     if (strcmp(p->aggregate->name, "allgather"))
         FAIL(DITHER_USAGE, "--aggregate %s: async-sgd applies every message when it arrives, there is no sum of several; "
@@ -126,24 +126,21 @@ static dither_status compute(dither_run *run, const dk_device *v, int w, int64_t
     const dither_rank *rank = &run->rank;
     const size_t vector = (size_t)rank->k.stride * (rank->k.single ? 4 : 8);
     const dk_round round = {.iteration = id, .alpha = p->alpha};
-    const int full = p->estimator == DITHER_FULL;
+    const int full = p->estimator->full;
     dk_rank there = dither_rank_worker(rank, w, first_row(run, w), first_row(run, w + 1), s->rows + 2 * w);
     there.x = (char *)s->versions + (size_t)w * vector;
     if (full) TRY_DEVICE(rank, v->refresh(v->context, &there, there.table, there.mu, 0), "full gradient");
     TRY_DEVICE(rank, v->work(v->context, &there, &round, DK_ENCODE | (full ? DK_GRADIENT_DENSE : DK_GRADIENT_SAMPLED)),
                "gradient");
-    if (coin) TRY_DEVICE(rank, v->refresh(v->context, &there, there.table, there.mu, p->estimator == DITHER_SAGA), "table");
+    if (coin) TRY_DEVICE(rank, v->refresh(v->context, &there, there.table, there.mu, p->estimator->drawn), "table");
 out:
     return status;
 }
 
-/* Does the worker renew its table after this job? L-SVRG: a coin of its own; SVRG: every so many jobs; SAGA: mu_i is summed anew once a pass. */
+/* Does the worker renew its table after this job? Its coin is its own. */
 static int renews(const dither_plan *p, int64_t id)
 {
-    const int64_t m = (p->rows + p->workers - 1) / p->workers;
-    if (p->estimator == DITHER_LSVRG) return dk_word(p->seed, dk_subsequence(id, 0, DK_STREAM_COIN), 0) < p->coin;
-    if (p->estimator == DITHER_SVRG) return (id / p->workers + 1) % p->epoch_length == 0;
-    return p->estimator == DITHER_SAGA && (id / p->workers + 1) % (m / p->batch + 1) == 0;
+    return p->estimator->renews && p->estimator->renews(p, id / p->workers, dk_subsequence(id, 0, DK_STREAM_COIN));
 }
 
 /* The server applies worker i's message, which is late by `delay`, as the run's gradient number t. */
@@ -163,8 +160,8 @@ static dither_status apply(dither_run *run, const dk_device *v, int i, int64_t i
     if (y->coded) server.received += i * server.stride;
     if (y->variable && server.message_bytes) server.message_bytes += i;
     dither_delays_add(&run->delays, delay);
-    run->gradients += p->estimator == DITHER_FULL ? (double)rows : (double)p->batch;
-    if (coin && p->estimator != DITHER_SAGA) run->gradients += (double)rows;
+    run->gradients += p->estimator->full ? (double)rows : (double)p->batch;
+    if (coin && !p->estimator->drawn) run->gradients += (double)rows;
     run->aggregate.worker_bytes += 4 * (double)(y->variable ? 1 : y->message_words) / p->workers; /* the length; the device counts the rest */
     if (!y->variable) run->aggregate.worker_bits += (double)y->bits / p->workers;
     return dither_rank_check(&run->rank, v->step(v->context, &server, &round), "step", error);
@@ -326,7 +323,7 @@ static void finish(dither_run *run)
 /* Of one worker's message alone: nothing averages its noise. */
 static double noise(const dither_facts *f)
 {
-    const double sampling = f->estimator == DITHER_FULL ? 0 : f->L_max / f->b;
+    const double sampling = f->full ? 0 : f->L_max / f->b;
     return sampling + f->omega * (f->L_worker + sampling);
 }
 
@@ -344,7 +341,7 @@ const dither_method dither_method_async_sgd = {
     .name = "async-sgd",
     .summary = "asynchronous parameter server: messages are applied on arrival, emulated or by racing threads",
     .source = "Agarwal and Duchi, 2011, arXiv:1104.5525; Stich, Mohtashami and Jaggi, 2021, arXiv:2103.02351",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .memory = 1,
     .codec = DK_CODEC_identity,
     .options = "asynchrony speeds duration staleness delay-adaptive",

@@ -53,7 +53,7 @@ static dither_status plan_averaged(dither_plan *p, int ranks, dither_error *erro
         FAIL(DITHER_USAGE, "--method averaged-sgd knows the steepest slopes of losses of one margin only");
     if (!o->iterations_set)
         FAIL(DITHER_USAGE, "--method averaged-sgd: the step depends on the number of iterations, give --iterations T");
-    if (p->estimator != DITHER_SGD && p->estimator != DITHER_FULL)
+    if (p->estimator->table)
         FAIL(DITHER_USAGE, "--method averaged-sgd takes --estimator sgd or full");
     dither_plan_workers_here(p, &first, &last);
     dither_relay_take(p->problem.relay, sum, sizeof sum);
@@ -63,7 +63,7 @@ static dither_status plan_averaged(dither_plan *p, int ranks, dither_error *erro
         sum[0] += row / n, sum[1] += mean / n;
     }
     dither_relay_pass(p->problem.relay, sum, sizeof sum);
-    const double drawn = p->estimator == DITHER_FULL ? 0 : sum[0] / p->batch;
+    const double drawn = p->estimator->full ? 0 : sum[0] / p->batch;
     const double own = o->sigma_set ? o->sigma * o->sigma : drawn;
     p->noise = ((1 + p->omega) * own + p->omega * sum[1]) / n;
 out:
@@ -80,7 +80,7 @@ const dither_method dither_method_averaged_sgd = {
     .name = "averaged-sgd",
     .summary = "projected SGD, quantized or not; the answer is the mean of the iterates",
     .source = "Bubeck, Convex optimization, 2015, arXiv:1405.4980, Thm 6.3",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .codec = DK_CODEC_identity,
     .average = DITHER_AVERAGE_UNIFORM,
     .options = "sigma",

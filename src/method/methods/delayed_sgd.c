@@ -83,7 +83,7 @@ static dither_status iterate(dither_run *run, dither_error *error)
     dk_rank *k = &run->rank.k;
     void *const x = k->x;
     dk_round round = dither_stage_round(run);
-    const int full = p->estimator == DITHER_FULL;
+    const int full = p->estimator->full;
     int64_t most;
     TRY(look_back(run, &most, error));
     if (s->versions) k->local = s->versions;
@@ -118,7 +118,7 @@ static void finish(dither_run *run)
  * Bregman distance to x*, as expected smoothness has it. */
 static double noise(const dither_facts *f)
 {
-    const double sampling = f->estimator == DITHER_FULL ? 0 : f->L_max / f->b;
+    const double sampling = f->full ? 0 : f->L_max / f->b;
     return (sampling + f->omega * (f->L_worker + sampling)) / f->n;
 }
 
@@ -135,7 +135,7 @@ const dither_method dither_method_delayed_sgd = {
     .name = "delayed-sgd",
     .summary = "SGD with gradients taken at iterates of the past, with known delays",
     .source = "Stich and Karimireddy, 2020, arXiv:1909.05350; Arjevani, Shamir and Srebro, 2020, arXiv:1806.10188",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .memory = 1,
     .codec = DK_CODEC_identity,
     .options = "delay delay-adaptive",

@@ -11,7 +11,7 @@ const dither_method dither_method_gd = {
     .name = "gd",
     .summary = "distributed gradient descent",
     .source = "Cauchy, 1847; Nesterov, Introductory lectures, 2004, Thm 2.1.14",
-    .estimator = DITHER_FULL,
+    .estimator = &dither_estimator_full,
     .codec = DK_CODEC_identity,
     .theory = theory,
 };

@@ -35,7 +35,7 @@ static dither_status refuse(const dither_plan *p, int ranks, dither_error *error
         int wrong;
         const char *why;
     } rows[] = {
-        {p->estimator != DITHER_SGD, "--estimator: hogwild takes sgd, since tables and snapshots are dense"},
+        {p->estimator->full || p->estimator->table, "--estimator: hogwild takes sgd, since tables and snapshots are dense"},
         {p->codec.kind != DK_CODEC_identity, "--codec: hogwild sends no messages, there is nothing to quantize; take --codec identity"},
         {strcmp(p->aggregate->name, "allgather") != 0, "--aggregate: hogwild sends no messages; take --aggregate allgather"},
         {p->batch != 1, "--batch: an update of hogwild is of one row; take --batch 1"},
@@ -159,7 +159,7 @@ const dither_method dither_method_hogwild = {
     .name = "hogwild",
     .summary = "HogWild!: threads or GPU blocks add to one x without a lock; or emulated with stale coordinates",
     .source = "Recht, Re, Wright and Niu, 2011, arXiv:1106.5730; Mania et al., 2017, arXiv:1507.06970",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .codec = DK_CODEC_identity,
     .options = "asynchrony delay plain-stores",
     .silent = 1,

@@ -41,7 +41,7 @@ static dither_status plan_local(dither_plan *p, int ranks, dither_error *error)
     p->local_steps = (double)o->local_steps;
     for (int i = 0; schedule.rule == DITHER_LOCAL_LIST && i < schedule.count; i++)
         if (i == 0 || (double)schedule.list[i] > p->local_steps) p->local_steps = (double)schedule.list[i];
-    if (p->estimator != DITHER_SGD && p->estimator != DITHER_FULL)
+    if (p->estimator->table)
         FAIL(DITHER_USAGE, "--method local-sgd takes --estimator sgd or full: snapshots and tables are of a common x, and "
              "between two messages there is none");
     if (p->problem.prox != DK_PROX_NONE)
@@ -109,7 +109,7 @@ static dither_status local_phase(dither_run *run, int64_t steps, dither_error *e
     dither_status status = DITHER_OK;
     local_sgd *s = run->own;
     const dither_plan *p = &run->plan;
-    const int sampled = p->estimator == DITHER_SGD;
+    const int sampled = !p->estimator->full;
     const int64_t each = sampled && p->schedule == DITHER_CONSTANT_SCHEDULE ? steps : 1;
     dk_local l = {.begin = 1, .average = s->average, .shift = s->shift, .w = s->w, .mean = s->mean};
     TRY(advance(run, &l, error));
@@ -183,14 +183,14 @@ static double theory(const dither_facts *f)
 /* What a worker alone can bear: nothing is averaged between two messages. */
 static double practical(const dither_facts *f)
 {
-    return 1 / (f->L_worker + (f->estimator == DITHER_FULL ? 0 : f->L_max / f->b));
+    return 1 / (f->L_worker + (f->full ? 0 : f->L_max / f->b));
 }
 
 const dither_method dither_method_local_sgd = {
     .name = "local-sgd",
     .summary = "local SGD: several steps of each worker, then quantized model differences",
     .source = "Patel and Dieuleveut, 2019, arXiv:1904.11325; Stich, 2019, arXiv:1805.09767",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .memory = 1,
     .codec = DK_CODEC_identity,
     .options = "local-steps local-schedule outer-step local-average",

@@ -9,7 +9,7 @@ const dither_method dither_method_qsgd = {
     .name = "qsgd",
     .summary = "quantized SGD: workers send Q(g_i)",
     .source = "Alistarh et al., 2017, arXiv:1610.02132",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .codec = DK_CODEC_dither,
     .theory = theory,
 };

@@ -25,9 +25,9 @@ typedef struct qsvrg {
 static dither_status plan_qsvrg(dither_plan *p, int ranks, dither_error *error)
 {
     (void)ranks;
-    if (p->estimator == DITHER_SVRG) return DITHER_OK;
+    if (p->estimator == &dither_estimator_svrg) return DITHER_OK;
     return dither_fail(error, DITHER_USAGE, "--method qsvrg is made of --estimator svrg; with %s use qsgd or diana",
-                       dither_estimators[p->estimator].name);
+                       p->estimator->name);
 }
 
 static dither_status open_exchange(dither_run *run, qsvrg *s, dither_error *error)
@@ -148,7 +148,7 @@ const dither_method dither_method_qsvrg = {
     .name = "qsvrg",
     .summary = "quantized SVRG: the snapshot's full gradient uncompressed, once an epoch",
     .source = "Alistarh et al., 2017, arXiv:1610.02132",
-    .estimator = DITHER_SVRG,
+    .estimator = &dither_estimator_svrg,
     .codec = DK_CODEC_dither,
     .euclidean = 1,
     .options = "epoch-end",

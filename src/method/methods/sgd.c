@@ -7,7 +7,7 @@ const dither_method dither_method_sgd = {
     .name = "sgd",
     .summary = "distributed mini-batch SGD",
     .source = "Robbins and Monro, 1951; Dekel et al., 2012, arXiv:1012.1367",
-    .estimator = DITHER_SGD,
+    .estimator = &dither_estimator_sgd,
     .codec = DK_CODEC_identity,
     .theory = theory,
 };
