@@ -348,6 +348,15 @@ class Verdict(Case):
                 self.assertEqual(row["break_even_bytes_per_second"], 0)
             self.assertEqual(row["baseline_exchange"]["bytes"], 2 * 4096)
 
+    def test_every_aggregate_at_a_million(self):
+        """Slices of a million ranks: d = 4096 are two tiles, so two ranks decode all n messages of theirs."""
+        _, rows = self.rows("verdict", "-b", "16K", "-n", "1", "-w", "0", "--levels", "1", "--ranks", "2,1000000")
+        self.assertEqual({row["aggregate"] for row in rows}, {"allgather", "allreduce", "alltoall", "server", "fp32", "bf16"})
+        for row in rows:
+            if row["aggregate"] == "alltoall" and row["codec"] == "dither" and row["workers"] == 1000000:
+                tile = 4 * 103 # 2048 symbols in base 3, five a byte; the one scale is sent to both
+                self.assertEqual(row["exchange"]["bytes"], (1000000 - 1) * (tile + 4) + tile + 4)
+
     def test_text(self):
         text = self.ok(*self.WORDS, "--ranks", "2,64,1024", "--network", "all")
         self.assertIn("never", text)

@@ -64,31 +64,32 @@ static int hosted(const dither_plan *p, int ranks, int r)
     return dither_plan_rank_worker(p, ranks, r + 1) - dither_plan_rank_worker(p, ranks, r);
 }
 
-/* What rank r of R sends and receives in an iteration; slices back go round a ring, or in a star from the server. */
-static void rank_bytes(const dither_plan *p, const dither_layouts *l, int ranks, int r, int star, double *sent, double *received)
+/* What the rank with the slice `mine` sends or receives in an iteration, whichever is more; slices back go round a ring, or
+ * in a star from the server. `up` and `back`: bytes of all ranks' slices. */
+static double rank_bytes(const dither_plan *p, int ranks, int r, int star, const dither_slice *mine, double up, double back)
 {
-    double up = 0, back = 0;
-    const dither_slice mine = dither_slice_of(l, ranks, r, star);
-    for (int q = 0; q < ranks; q++) {
-        const dither_slice s = dither_slice_of(l, ranks, q, star);
-        if (q != r) up += (double)dither_slice_up_bytes(&s), back += (double)dither_slice_back_bytes(&s);
-    }
-    *sent = hosted(p, ranks, r) * up + (star ? ranks - 1 : ranks > 1) * (double)dither_slice_back_bytes(&mine);
-    *received = (p->workers - hosted(p, ranks, r)) * (double)dither_slice_up_bytes(&mine) + back;
-    if (!star && back > *sent - hosted(p, ranks, r) * up) *sent = hosted(p, ranks, r) * up + back; /* passed on */
+    const double own = hosted(p, ranks, r), mine_up = (double)dither_slice_up_bytes(mine), mine_back = (double)dither_slice_back_bytes(mine);
+    const double sent = own * (up - mine_up) + (star ? ranks - 1 : ranks > 1) * mine_back;
+    const double received = (p->workers - own) * mine_up + back - mine_back;
+    const double passed = star ? 0 : own * (up - mine_up) + back - mine_back;
+    return sent > received ? (sent > passed ? sent : passed) : (received > passed ? received : passed);
 }
 
+/* In time linear in the ranks: predictions are made for a million. */
 static double link_bytes(const dither_plan *p, const dither_aggregate_kind *kind, int ranks)
 {
     const dk_codec codec = dither_back_codec(p, is_lossy(p, kind));
-    double most = 0;
+    double most = 0, up = 0, back = 0;
     dither_layouts l;
     dither_layouts_make(&l, p, &codec);
     for (int r = 0; r < ranks; r++) {
-        double sent, received;
-        rank_bytes(p, &l, ranks, r, kind->star, &sent, &received);
-        if (sent > most) most = sent;
-        if (received > most) most = received;
+        const dither_slice s = dither_slice_of(&l, ranks, r, kind->star);
+        up += (double)dither_slice_up_bytes(&s), back += (double)dither_slice_back_bytes(&s);
+    }
+    for (int r = 0; r < ranks; r++) {
+        const dither_slice s = dither_slice_of(&l, ranks, r, kind->star);
+        const double bytes = rank_bytes(p, ranks, r, kind->star, &s, up, back);
+        if (bytes > most) most = bytes;
     }
     return most;
 }

@@ -40,12 +40,12 @@ static dither_status collect(void *user, const dither_collective_speed *row, con
     if (i == ENTRIES) return DITHER_INTERNAL;
     if (i == v->entries_n) {
         v->entries_n++;
+        for (int w = 0; w < v->workers_n; w++) v->entries[i].exchange[w] = dither_exchange_of(plan, (double)v->workers[w]);
         for (int m = 0; m < MEASURED; m++) v->entries[i].seconds[m] = NAN;
     }
     entry *e = &v->entries[i];
     e->row = *row;
     e->seconds[v->present] = row->encode_seconds + row->decode_seconds;
-    for (int w = 0; w < v->workers_n; w++) e->exchange[w] = dither_exchange_of(plan, (double)v->workers[w]);
     return DITHER_OK;
 }
 
