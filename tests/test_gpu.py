@@ -135,6 +135,9 @@ class Ranks(Case):
         self.assertEqual([p.returncode for p in running], [0] * ranks, done)
         summary = json.loads(done[-1][0])
         self.assertEqual((summary["communicator"], summary["ranks"]), (comm, ranks))
+        recorded = (ranks == 1 or comm == "nccl" and "--wire" not in options) and "--graphs" not in options
+        recorded = recorded and DEVICE == "cuda"
+        self.assertEqual((summary["graphs"] == "used", summary["graph_replays"] > 0), (recorded, recorded), summary["graphs"])
         return summary["state_hash"]
 
     def test_same_bits(self):
@@ -145,6 +148,8 @@ class Ranks(Case):
                 for ranks in 1, 2, 4:
                     with self.subTest(name=name, comm=comm, ranks=ranks):
                         self.assertEqual(self.ranks_hash(ranks, comm, options), expected)
+                        if ranks == 2:
+                            self.assertEqual(self.ranks_hash(ranks, comm, [*options, "--graphs", "off"]), expected)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
  *     EMULATED_CUDA_GPUS=N          how many GPUs there are (4)
  *     EMULATED_CUDA_ORDER=ORDER     in which order blocks, and threads between barriers, run: forward, backward or
  *                                   shuffled:SEED
- *     EMULATED_CUDA_LAUNCHES=FILE   add a line "kernel launches" for each kernel launched */
+ *     EMULATED_CUDA_LAUNCHES=FILE   add a line "kernel launches" for each kernel launched, and "function calls" for cudaMalloc
+ *                                   and each function by which the host has waited for a GPU */
 #ifndef DITHER_EMULATED_CUDA_RUNTIME_H
 #define DITHER_EMULATED_CUDA_RUNTIME_H
 

@@ -168,6 +168,12 @@ bool is_stream(cudaStream_t s)
     return streams.count(s) > 0;
 }
 
+void note(const char *name)
+{
+    const std::lock_guard<std::recursive_mutex> locked(lock);
+    launches[name]++;
+}
+
 struct note_launches {
     ~note_launches()
     {
@@ -325,6 +331,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     forbid(begin + bytes, room(bytes) - bytes);
     protect(false);
     memory.pieces[begin] = {bytes, device_here, false};
+    note("cudaMalloc");
     *out = begin;
     return cudaSuccess;
 }
@@ -412,6 +419,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     if (!is_stream(s)) return fail(cudaErrorInvalidResourceHandle);
     if (spoils(s)) return fail(cudaErrorStreamCaptureUnsupported);
+    note("cudaStreamSynchronize");
     wait_for(s);
     return cudaSuccess;
 }
@@ -420,7 +428,9 @@ cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     if (!is_stream(s)) return fail(cudaErrorInvalidResourceHandle);
     if (spoils(s)) return fail(cudaErrorStreamCaptureUnsupported);
-    return emulated::run(s) ? cudaSuccess : cudaErrorNotReady;
+    if (!emulated::run(s)) return cudaErrorNotReady;
+    note("cudaStreamQuery");
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
@@ -502,6 +512,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     if (spoils(event->stream)) return fail(cudaErrorStreamCaptureUnsupported);
+    note("cudaEventSynchronize");
     if (event->stream) wait_for(event->stream, &event->last->done);
     return cudaSuccess;
 }
@@ -509,7 +520,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     if (spoils(event->stream)) return fail(cudaErrorStreamCaptureUnsupported);
-    return !event->stream || emulated::run(event->stream, &event->last->done) ? cudaSuccess : cudaErrorNotReady;
+    if (event->stream && !emulated::run(event->stream, &event->last->done)) return cudaErrorNotReady;
+    note("cudaEventQuery");
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
