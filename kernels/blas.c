@@ -15,14 +15,16 @@ static struct {
 
 #define AS(flag) ((flag) ? CblasTrans : CblasNoTrans)
 
-static void gemv_f64(int transposed, int rows, int columns, double alpha, const double *a, int ld, const double *x, double *y)
+static void gemv_f64(int transposed, int rows, int columns, double alpha, const double *a, int ld, const double *x,
+                     double beta, double *y)
 {
-    cblas.dgemv(CblasRowMajor, AS(transposed), rows, columns, alpha, a, ld, x, 1, 0, y, 1);
+    cblas.dgemv(CblasRowMajor, AS(transposed), rows, columns, alpha, a, ld, x, 1, beta, y, 1);
 }
 
-static void gemv_f32(int transposed, int rows, int columns, float alpha, const float *a, int ld, const float *x, float *y)
+static void gemv_f32(int transposed, int rows, int columns, float alpha, const float *a, int ld, const float *x,
+                     float beta, float *y)
 {
-    cblas.sgemv(CblasRowMajor, AS(transposed), rows, columns, alpha, a, ld, x, 1, 0, y, 1);
+    cblas.sgemv(CblasRowMajor, AS(transposed), rows, columns, alpha, a, ld, x, 1, beta, y, 1);
 }
 
 static void gemm_f64(int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,

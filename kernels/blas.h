@@ -6,9 +6,11 @@
 
 /* Matrices lie row after row, each `ld` elements behind the one before it. */
 typedef struct dk_blas {
-    /* y := alpha A x, or with `transposed` alpha A^T x; A: rows x columns */
-    void (*gemv_f64)(int transposed, int rows, int columns, double alpha, const double *a, int ld, const double *x, double *y);
-    void (*gemv_f32)(int transposed, int rows, int columns, float alpha, const float *a, int ld, const float *x, float *y);
+    /* y := alpha A x + beta y, or with `transposed` A^T for A; A: rows x columns */
+    void (*gemv_f64)(int transposed, int rows, int columns, double alpha, const double *a, int ld, const double *x,
+                     double beta, double *y);
+    void (*gemv_f32)(int transposed, int rows, int columns, float alpha, const float *a, int ld, const float *x,
+                     float beta, float *y);
     /* C := alpha op(A) op(B), op being the transpose where the flag says so; C: m x n, op(A): m x k */
     void (*gemm_f64)(int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
                      double *c, int ldc);

@@ -191,14 +191,14 @@ static void FN(columns_range)(const void *job, int64_t begin, int64_t end)
 
 /* ---- dense rows: the library's products, each of a part of one worker's rows or columns, whatever the number of threads */
 
-enum { FN(DENSE_COLUMNS) = 512 };
+enum { FN(DENSE_COLUMNS) = 512, FN(DENSE_CACHED) = 1 << 18 /* bytes of rows */, FN(DENSE_WORKERS) = 4 };
 
 /* z[m x K] := margins of the rows [begin, begin + m) at x */
 static void FN(dense_margins)(const dk_cpu *cpu, const dk_rank *k, int64_t begin, int m, const REAL *x, REAL *z)
 {
     const REAL *a = (const REAL *)k->dense.value + begin * k->features;
     const int features = (int)k->features, outputs = k->outputs;
-    if (outputs == 1) cpu->blas->FN(gemv)(0, m, features, 1, a, features, x, z);
+    if (outputs == 1) cpu->blas->FN(gemv)(0, m, features, 1, a, features, x, 0, z);
     else cpu->blas->FN(gemm)(0, 1, m, outputs, features, 1, a, features, x, features, z, outputs);
 }
 
@@ -241,8 +241,28 @@ static void FN(dense_columns_range)(const void *job, int64_t first, int64_t last
         const REAL share = (REAL)k->dense.share[w], *a = (const REAL *)k->dense.value + row * k->features + c;
         const REAL *slopes = j->table + row * outputs;
         REAL *out = j->out + w * k->stride + c;
-        if (outputs == 1) j->cpu->blas->FN(gemv)(1, m, n, share, a, features, slopes, out);
+        if (outputs == 1) j->cpu->blas->FN(gemv)(1, m, n, share, a, features, slopes, 0, out);
         else j->cpu->blas->FN(gemm)(1, 0, outputs, n, m, share, slopes, outputs, a, features, out, features);
+    }
+}
+
+/* Both for whole workers, some rows at a time, so that the second product finds them in the cache. One output. */
+static void FN(dense_workers_range)(const void *job, int64_t first, int64_t last)
+{
+    const FN(job) *j = job;
+    const dk_rank *k = j->k;
+    const int64_t fit = (int64_t)FN(DENSE_CACHED) / (k->features * (int64_t)sizeof(REAL)), each = fit > 8 ? fit : 8;
+    for (int64_t w = first; w < last; w++) {
+        const REAL share = (REAL)k->dense.share[w];
+        REAL *out = j->out + w * k->stride;
+        for (int64_t row = k->dense.row[w], end = k->dense.row[w + 1]; row < end; row += each) {
+            const int m = (int)(end - row < each ? end - row : each), features = (int)k->features;
+            const REAL *a = (const REAL *)k->dense.value + row * k->features;
+            const REAL beta = row > k->dense.row[w];
+            FN(dense_margins)(j->cpu, k, row, m, FN(view)(k, (int)w), j->table + row);
+            FN(slopes_of_margins)(k, j->table, row, row + m);
+            j->cpu->blas->FN(gemv)(1, m, features, share, a, features, j->table + row, beta, out);
+        }
     }
 }
 
@@ -251,6 +271,10 @@ static void FN(dense_refresh)(const dk_cpu *cpu, const dk_rank *k, REAL *table, 
     const FN(job) job = {.k = k, .cpu = cpu, .table = table, .out = out};
     const int64_t units = k->rows * k->features * k->outputs / 4;
     int64_t parts = 0;
+    if (!keep_table && k->outputs == 1 && k->count >= FN(DENSE_WORKERS)) { /* of fewer, threads take parts */
+        dk_cpu_share(cpu, units, k->count, FN(dense_workers_range), &job);
+        return;
+    }
     for (int w = 0; w < k->count; w++) parts += (k->dense.row[w + 1] - k->dense.row[w] + FN(ROWS) - 1) / FN(ROWS);
     if (!keep_table) dk_cpu_share(cpu, units, parts, FN(dense_table_range), &job);
     dk_cpu_share(cpu, units, k->count * ((k->features + FN(DENSE_COLUMNS) - 1) / FN(DENSE_COLUMNS)), FN(dense_columns_range), &job);
