@@ -3,9 +3,9 @@
 # strong scaling. Works in build/reproduce, from where a stopped one goes on; writes figures, a CSV and a page of each into
 # docs/figures, or the folder $FIGURES.
 #
-#   GISETTE=FILE  gisette_scale of the LIBSVM page; without it fig1 has dense synthetic data of its shape, with fewer rows
-#   REAL_SIM=FILE real-sim of the LIBSVM page; without it fig2 has sparse synthetic data of its shape, ten times smaller
-#   NEWS20=FILE   news20 of the LIBSVM page, its label 1 against all others, as a second data set of fig2
+#   GISETTE=FILE  gisette_scale of the LIBSVM page; without it fig1 has dense synthetic data of its shape
+#   REAL_SIM=FILE real-sim of the LIBSVM page; without it fig2 has sparse synthetic data of its shape, rows and features a third
+#   NEWS20=FILE   news20 of the LIBSVM page, rows of norm 1, its label 1 against all others, as a second data set of fig2
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname -- "$0")/lib.sh"
@@ -77,16 +77,16 @@ fig1() {
         name=gisette data=$GISETTE
     else
         name=synthetic data=build/reproduce/gisette-synthetic
-        [ -f "$data" ] || { python3 scripts/synthetic.py dense 300 5000 250 >"$data.part" && mv "$data.part" "$data"; }
+        [ -f "$data" ] || { python3 scripts/synthetic.py dense 6000 5000 5000 >"$data.part" && mv "$data.part" "$data"; }
     fi
     step "fig1: $name"
-    ablate "$data" --l2 0.2 --workers 12 --norm 2 --block 2000 --estimator lsvrg,saga --alpha 0,0.002,theory,0.035,0.1 \
-        --iterations 20000 --until none --trace-every 250 --out "build/reproduce/fig1/$name" --quiet
+    ablate "$data" --l2 0.2 --workers 12 --norm 2 --block 2000 --estimator lsvrg,saga --gamma x1 \
+        --alpha 0,0.002,theory,0.035,0.1 --iterations 40000 --until none --trace-every 500 --out "build/reproduce/fig1/$name" --quiet
     pictures fig1 "$name" "$name, l2 = 0.2, p = 2, blocks of 2000" bits:gap epochs:gap
     python3 scripts/figures.py fig1 "$work/fig1" "$pages"
 }
 
-# fig2_problem NAME FILE EPOCHS OPTION...
+# fig2_problem NAME FILE EPOCHS OPTION...: batches and blocks such that a run takes seconds, and not an hour of messages
 fig2_problem() {
     name=$1 data=$2 epochs=$3
     shift 3
@@ -94,7 +94,7 @@ fig2_problem() {
     for method in "vr-diana --estimator lsvrg,saga" "diana,qsgd,qsvrg" "terngrad --stepper adam"; do
         # shellcheck disable=SC2086 # a list of words
         ablate "$data" --l2 5e-5 --workers 12 --method $method --epochs "$epochs" --until gap=1e-10 --tune gamma \
-            --tune-by bits --out "build/reproduce/fig2/$name" --quiet "$@"
+            --tune-by bits --out "build/reproduce/fig2/$name" --quiet --block 256 "$@"
     done
     pictures fig2 "$name" "$name, l2 = 5e-5, 12 workers" bits:gap epochs:gap bits:dist2
 }
@@ -102,13 +102,13 @@ fig2_problem() {
 fig2() {
     mkdir -p "$work/fig2"
     if [ -n "${REAL_SIM:-}" ]; then
-        fig2_problem real-sim "$REAL_SIM" 40
+        fig2_problem real-sim "$REAL_SIM" 40 --batch 64
     else
         data=build/reproduce/real-sim-synthetic
-        [ -f "$data" ] || { python3 scripts/synthetic.py sparse 7230 2096 51 >"$data.part" && mv "$data.part" "$data"; }
-        fig2_problem synthetic "$data" 40
+        [ -f "$data" ] || { python3 scripts/synthetic.py sparse 24103 6986 51 >"$data.part" && mv "$data.part" "$data"; }
+        fig2_problem synthetic "$data" 40 --batch 32
     fi
-    if [ -n "${NEWS20:-}" ]; then fig2_problem news20 "$NEWS20" 5 --labels 1; fi
+    if [ -n "${NEWS20:-}" ]; then fig2_problem news20 "$NEWS20" 30 --batch 16 --labels 1 --normalize rows; fi
     python3 scripts/figures.py fig2 "$work/fig2" "$pages"
 }
 

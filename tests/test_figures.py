@@ -118,6 +118,10 @@ class Pages(unittest.TestCase):
             mine = {r["alpha_option"]: r for r in rows if r["estimator"] == estimator}
             self.assertGreater(float(mine["0"]["gap"]), 10 * float(mine["theory"]["gap"]))
             self.assertAlmostEqual(float(mine["theory"]["alpha"]), 1 / 2000 ** 0.5, 6)
+            self.assertGreater(float(mine["0"]["gap_end"]), 0.3 * float(mine["0"]["gap_half"]))
+            for alpha in "0.002", "theory", "0.035":
+                self.assertLess(float(mine[alpha]["gap_end"]), 0.01 * float(mine[alpha]["gap_half"]))
+            self.assertEqual(mine["0.1"]["status"], "diverged")
 
 
 if __name__ == "__main__":
