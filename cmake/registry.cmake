@@ -1,4 +1,4 @@
-# A loss, codec, wire, estimator, method or aggregate is one file. This lists the files, so that nothing else has to name them.
+# A loss, codec, wire, stepper, estimator, method or aggregate is one file. This lists the files, so that nothing else has to name them.
 function(registry_list kind folder extension)
   file(GLOB files CONFIGURE_DEPENDS RELATIVE ${folder} ${folder}/*.${extension})
   list(SORT files)
@@ -26,12 +26,13 @@ string(APPEND registry "#ifndef DITHER_REGISTRY_H\n#define DITHER_REGISTRY_H\n")
 registry_list(MODEL ${PROJECT_SOURCE_DIR}/kernels/models inl)
 registry_list(MULTI_MODEL ${PROJECT_SOURCE_DIR}/kernels/multi inl)
 registry_list(CODEC ${PROJECT_SOURCE_DIR}/kernels/codecs inl)
+registry_list(STEPPER ${PROJECT_SOURCE_DIR}/kernels/steppers inl)
 registry_list(WIRE ${PROJECT_SOURCE_DIR}/kernels/wires inl)
 registry_list(ESTIMATOR ${PROJECT_SOURCE_DIR}/src/method/estimators c)
 registry_list(METHOD ${PROJECT_SOURCE_DIR}/src/method/methods c)
 registry_list(AGGREGATE ${PROJECT_SOURCE_DIR}/src/aggregate/aggregates c)
 string(APPEND registry "#define DITHER_MODEL_FILES \"dither_models.inc\"\n#define DITHER_CODEC_FILES \"dither_codecs.inc\"\n"
                        "#define DITHER_MULTI_MODEL_FILES \"dither_multi_models.inc\"\n#define DITHER_LOSS_CHOICES DITHER_MODEL_CHOICES \"|\" DITHER_MULTI_MODEL_CHOICES\n"
-                       "#define DITHER_WIRE_FILES \"dither_wires.inc\"\n#endif\n")
+                       "#define DITHER_WIRE_FILES \"dither_wires.inc\"\n#define DITHER_STEPPER_FILES \"dither_steppers.inc\"\n#endif\n")
 file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/generated/dither_registry.h CONTENT "${registry}")
 target_include_directories(dither_build INTERFACE ${PROJECT_BINARY_DIR}/generated)

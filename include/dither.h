@@ -402,7 +402,7 @@ DITHER_API dither_status dither_bench_iteration(dither_comm *comm, const dither_
 /* ---- what this build can do ---- */
 
 typedef struct dither_entry {
-    const char *kind;    /* "method", "estimator", "codec", "wire", "aggregate", "loss", "prox", "communicator",
+    const char *kind;    /* "method", "estimator", "stepper", "codec", "wire", "aggregate", "loss", "prox", "communicator",
                             "device", "feature" */
     const char *name;
     const char *summary; /* one line; for a feature that is absent, why */

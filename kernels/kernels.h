@@ -102,9 +102,11 @@ enum dk_sampling {
     DK_SAMPLE_SHUFFLE  /* those of a pass over the worker's rows are; each pass has its own order */
 };
 
-/* ---- steppers (stepper.inl) ---- */
+/* ---- steppers: plain, and a registry made from the files of steppers/ ---- */
 
-enum dk_stepper { DK_STEPPER_PLAIN, DK_STEPPER_MOMENTUM, DK_STEPPER_ADAM };
+#define X(name) DK_STEPPER_##name,
+enum dk_stepper { DK_STEPPER_PLAIN, DITHER_STEPPERS(X) DK_STEPPER_COUNT };
+#undef X
 
 /* ---- rows as a dense matrix, for the library's matrix products (BLAS) ---- */
 
@@ -160,7 +162,7 @@ typedef struct dk_rank {
 
     /* state */
     void *x, *h_mean;       /* real d */
-    void *velocity, *square; /* real d: running sum or mean of the directions; Adam: of their squares */
+    void *velocity, *square; /* real d: v and u of the stepper, as many as it has */
     void *average;          /* real d: weighted mean of the x so far; none unless `averaged` */
     const void *local;      /* real count x stride: the x that each worker sees, if not x itself; or NULL */
     void *h, *mu;           /* real count x stride: memories h_i; (weighted) mean of the table's gradients */
@@ -202,7 +204,7 @@ typedef struct dk_rank {
 typedef struct dk_round {
     int64_t iteration;
     double gamma, alpha;
-    double first, second; /* Adam: 1/(1 - beta1^t), 1/(1 - beta2^t) in step t */
+    double first, second; /* for steppers: 1/(1 - beta1^t), 1/(1 - beta2^t) in step t */
     double share;         /* of this iterate in the average, where one is kept */
     /* Not NULL: the device's memory of the iteration's numbers, which its kernels take when they run, in place of all
      * those above but alpha: recorded work can so be done again in other iterations. Not on a CPU. */

@@ -9,6 +9,7 @@
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
+#include "stepper.h"
 #include "variable.h"
 
 /* ---- messages of variable length, of either precision: the passes of variable.h ---- */

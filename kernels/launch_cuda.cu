@@ -13,6 +13,7 @@
 #include "philox_fill.h"
 #include "pick.h"
 #include "prox.h"
+#include "stepper.h"
 #include "variable.h"
 
 /* LAUNCH(kernel, grid, stream, arguments...); tests/emulated_cuda has its own */

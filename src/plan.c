@@ -8,6 +8,7 @@
 #include "data/split.h"
 #include "dense.h"
 #include "hash.h"
+#include "steppers.h"
 #include "steps.h"
 #include "wire.h"
 
@@ -206,24 +207,6 @@ static const dither_option_info *option_named(const char *name)
     return dither_option_at(i);
 }
 
-static dither_status choose_stepper(dither_plan *p, dither_error *error)
-{
-    static const char *const names[] = {"plain", "momentum", "adam"};
-    const dither_options *o = p->options;
-    dither_status status = DITHER_OK;
-    while (strcmp(o->stepper, names[p->stepper])) p->stepper++;
-    const struct {
-        const char *name;
-        int least;
-    } rows[] = {{"momentum", DK_STEPPER_MOMENTUM}, {"beta2", DK_STEPPER_ADAM}, {"epsilon", DK_STEPPER_ADAM}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (p->stepper < rows[i].least && !is_initial(o, option_named(rows[i].name)))
-            FAIL(DITHER_USAGE, "--%s is of --stepper %s, not of %s", rows[i].name,
-                 rows[i].least == DK_STEPPER_ADAM ? "adam" : "momentum and adam", o->stepper);
-out:
-    return status;
-}
-
 /* Is `word` one of the words of `list`? */
 static int has_word(const char *list, const char *word)
 {
@@ -231,6 +214,24 @@ static int has_word(const char *list, const char *word)
     for (const char *at = list; at && (at = strstr(at, word)); at += length)
         if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return 1;
     return 0;
+}
+
+/* Options of steppers are of those that take them. */
+static dither_status choose_stepper(dither_plan *p, dither_error *error)
+{
+    static const char *const names[] = {"momentum", "beta2", "epsilon"};
+    const dither_options *o = p->options;
+    p->stepper = dither_stepper_find(o->stepper);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char owners[128] = "";
+        size_t used = 0;
+        if (has_word(dither_steppers[p->stepper].options, names[i]) || is_initial(o, option_named(names[i]))) continue;
+        for (int s = 0; s < DK_STEPPER_COUNT && used < sizeof owners; s++)
+            if (has_word(dither_steppers[s].options, names[i]))
+                used += (size_t)snprintf(owners + used, sizeof owners - used, "%s%s", used ? ", " : "", dither_steppers[s].name);
+        return dither_fail(error, DITHER_USAGE, "--%s is of --stepper %s, not of %s", names[i], owners, o->stepper);
+    }
+    return DITHER_OK;
 }
 
 /* An option that only some methods take is refused, when it was given, by the others. */

@@ -1,6 +1,7 @@
 #include "rank.h"
 #include "dense.h"
 #include "self_check.h"
+#include "steppers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +97,8 @@ static void place_state(dk_rank *k, arena *a, int64_t eval_chunks)
     const int64_t vectors = (int64_t)k->count * k->stride, draws = (int64_t)k->count * k->batch, outputs = k->outputs;
     k->x = place(a, k->stride, real);
     k->h_mean = place(a, k->stride, real);
-    k->velocity = place(a, k->stepper != DK_STEPPER_PLAIN ? k->stride : 0, real);
-    k->square = place(a, k->stepper == DK_STEPPER_ADAM ? k->stride : 0, real);
+    k->velocity = place(a, dither_steppers[k->stepper].vectors > 0 ? k->stride : 0, real);
+    k->square = place(a, dither_steppers[k->stepper].vectors > 1 ? k->stride : 0, real);
     k->average = place(a, k->averaged ? k->stride : 0, real);
     k->h = place(a, k->memory ? vectors : 0, real);
     k->mu = place(a, k->snapshot ? vectors : 0, real);

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "method/method.h"
 #include "problem.h"
+#include "steppers.h"
 
 #ifdef DITHER_HAVE_ZLIB
 #define HAVE_ZLIB 1
@@ -89,7 +90,7 @@ static int found_entry(size_t index, dither_entry *out)
 
 size_t dither_entry_count(void)
 {
-    return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT +
+    return dither_method_count() + DITHER_ESTIMATOR_COUNT + DK_STEPPER_COUNT + DK_CODEC_COUNT + DK_WIRE_COUNT +
            DITHER_AGGREGATE_COUNT + dither_loss_count() + FIXED + FOUND;
 }
 
@@ -107,6 +108,11 @@ dither_status dither_entry_at(size_t i, dither_entry *out)
         return DITHER_OK;
     }
     i -= DITHER_ESTIMATOR_COUNT;
+    if (i < DK_STEPPER_COUNT) {
+        *out = (dither_entry){"stepper", dither_steppers[i].name, dither_steppers[i].summary, dither_steppers[i].source, 1};
+        return DITHER_OK;
+    }
+    i -= DK_STEPPER_COUNT;
     if (i < DK_CODEC_COUNT) {
         *out = (dither_entry){"codec", dither_codecs[i].name, dither_codecs[i].summary, dither_codecs[i].source, 1};
         return DITHER_OK;

@@ -5,6 +5,7 @@
 #include "estimate.h"
 #include "exact_math.h"
 #include "solve/objective.h"
+#include "steppers.h"
 
 /* v^-a for v >= 1, with the same bits on every machine */
 static double decay(double v, double a)
@@ -81,6 +82,7 @@ static double gamma_by(const dither_plan *p, dither_gamma_rule rule, double valu
 static dither_status choose_gamma(dither_plan *p, const dither_facts *facts, dither_error *error)
 {
     const dither_options *o = p->options;
+    const dither_stepper_info *stepper = &dither_steppers[p->stepper];
     dither_status status = DITHER_OK;
     dither_gamma_rule rule;
     double value;
@@ -89,13 +91,12 @@ static dither_status choose_gamma(dither_plan *p, const dither_facts *facts, dit
     const double theorem = rule == DITHER_GAMMA_THEORY && p->method->epoch ? p->method->epoch(facts) : INFINITY;
     p->epoch_length = (int64_t)ceil(theorem < 1e12 ? theorem : 2 * facts->m / facts->b);
     if (o->epoch_length_set) p->epoch_length = o->epoch_length;
-    if (rule == DITHER_GAMMA_THEORY && p->stepper == DK_STEPPER_ADAM)
-        FAIL(DITHER_USAGE, "--stepper adam: no theorem gives a step; give --gamma X, or none for Adam's own, 0.001");
-    if (rule == DITHER_GAMMA_PRACTICAL && p->stepper == DK_STEPPER_ADAM) p->gamma = 1e-3;
-    /* a direction moves x by gamma (1 + B + B^2 + ...) of it in the end */
-    if (rule != DITHER_GAMMA_NUMBER && p->stepper == DK_STEPPER_MOMENTUM) p->gamma *= 1 - o->momentum;
+    if (rule == DITHER_GAMMA_THEORY && stepper->gamma > 0)
+        FAIL(DITHER_USAGE, "--stepper %s: no theorem gives a step; give --gamma X, or none for its own, %g", stepper->name, stepper->gamma);
+    if (rule == DITHER_GAMMA_PRACTICAL && stepper->gamma > 0) p->gamma = stepper->gamma;
+    if (rule != DITHER_GAMMA_NUMBER) p->gamma *= stepper->share(o->momentum);
     /* the second moment of the direction, quantized again, is 1 + omega_back times that of the direction at most */
-    if (rule == DITHER_GAMMA_THEORY || (rule == DITHER_GAMMA_PRACTICAL && p->stepper != DK_STEPPER_ADAM))
+    if (rule == DITHER_GAMMA_THEORY || (rule == DITHER_GAMMA_PRACTICAL && !(stepper->gamma > 0)))
         p->gamma /= 1 + p->back_omega;
 out:
     return status;
@@ -104,7 +105,7 @@ out:
 /* The constant that --scale-gamma scales: --gamma where it says one, else 1/L. */
 static double scaled_constant(const dither_plan *p, dither_gamma_rule rule, double value)
 {
-    const double share = p->stepper == DK_STEPPER_MOMENTUM ? 1 - p->options->momentum : 1;
+    const double share = dither_steppers[p->stepper].share(p->options->momentum);
     if (rule == DITHER_GAMMA_NUMBER) return value;
     return share * (rule == DITHER_GAMMA_OVER_L_MAX ? value / p->smoothness.row_max : 1 / p->smoothness.pooled);
 }
@@ -125,8 +126,8 @@ static dither_status scale_gamma(dither_plan *p, dither_error *error)
     if (!strcmp(o->scale_gamma, "none")) return DITHER_OK;
     if (!sum && !strcmp(o->step_form, "sum"))
         FAIL(DITHER_USAGE, "--scale-gamma mean scales the step on the mean: not with --step-form sum, whose is --scale-gamma sum");
-    if (p->estimator->full || p->estimator->table || p->stepper == DK_STEPPER_ADAM)
-        FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and not --stepper adam");
+    if (p->estimator->full || p->estimator->table || dither_steppers[p->stepper].gamma > 0)
+        FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and no --stepper adam");
     TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
     TRY(dither_estimate_plan(p, &found, error));
     const double c = scaled_constant(p, rule, value), F = found.at[0].f - found.at[DITHER_NOISE_POINTS - 1].f;

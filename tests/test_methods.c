@@ -361,7 +361,7 @@ static void test_refusals(void **state)
     static const struct {
         const char *options, *words;
     } cases[] = {{"average=tail:0.5", "--iterations"},
-                 {"momentum=0.5", "momentum and adam"}, {"stepper=momentum beta2=0.5", "adam"}, {"stepper=adam gamma=theory", "theorem"},
+                 {"momentum=0.5", "adam, momentum"}, {"stepper=momentum beta2=0.5", "adam"}, {"stepper=adam gamma=theory", "theorem"},
                  {"method=qsvrg estimator=saga", "svrg"}, {"epoch-length=3", "--estimator svrg"}, {"epoch-end=last", "--method qsvrg"},
                  {"codec=ternary clip=2", "--clip 0"}, {"method=terngrad codec=dither clip=2", "ternary"}};
     dither_data *data = synthetic(40, 5, 1, 0, 2);

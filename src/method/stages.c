@@ -69,7 +69,7 @@ dk_round dither_stage_round(const dither_run *run)
     const dk_rank *k = &run->rank.k;
     dk_round round = {.iteration = run->iteration, .gamma = dither_plan_gamma(&run->plan, run->iteration),
                       .alpha = run->plan.alpha, .at = run->at};
-    if (k->stepper == DK_STEPPER_ADAM) {
+    if (k->stepper != DK_STEPPER_PLAIN) {
         round.first = 1 / (1 - power(k->beta1, run->iteration + 1));
         round.second = 1 / (1 - power(k->beta2, run->iteration + 1));
     }
