@@ -6,7 +6,7 @@
 #include "method/method.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define LESS 5 /* it takes long: every so manieth row */
+#define LESS 5 /* it takes long: one row in so many */
 #else
 #define LESS 1
 #endif
