@@ -164,7 +164,6 @@ int dk_device_open_cuda(dk_device *out, int ordinal, const char **why)
     const int code = dk_device_open_cpu(out, 1);
     (void)ordinal;
     *why = "out of memory";
-    cpu = *out;
     out->name = "cuda", out->explain = explain;
     out->work = work, out->refresh = refresh, out->step = step, out->requantize = requantize, out->blend = blend;
     out->upload = upload, out->download = download, out->elapsed = elapsed, out->mark = mark;
@@ -360,5 +359,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_settings), cmocka_unit_test(test_queue),
                                        cmocka_unit_test(test_max_seconds), cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (dk_device_open_cpu(&cpu, 1)) return 1;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    cpu.close(cpu.context);
+    return failed;
 }
