@@ -5,14 +5,14 @@
 #
 # The links are made to be what the model has: busy as long as there is something to send, and not faster for having been
 # idle. So TCP's congestion control is reno, which keeps a queue (bbr, which estimates the rate and paces, leaves a slow
-# link with two ways idle for up to half the time); and buckets hold an eighth of a millisecond, or a message that follows
-# computation begins with credit and crosses faster than the line.
+# link with two ways idle for up to half the time); and buckets hold a millisecond only, or a message that follows
+# computation begins with credit and crosses faster than the line; less would cut packets so small that the cores decide.
 # Usage: bench/network.sh FILE      as root: it makes network namespaces, and removes them in any case
 #   RATES    Mbit/s, default "10 100 1000"
 #   RANKS    default "2 4"
 #   BUILD    build folder (default: build/release of the checkout); Open MPI
 set -eu
-[ $# = 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# = 1 ] || { sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2; }
 [ "$(id -u)" = 0 ] || { echo "bench/network.sh makes network namespaces: run it as root" >&2; exit 1; }
 for tool in ip tc mpirun unshare sysctl; do
     command -v $tool >/dev/null || { echo "bench/network.sh needs $tool (Debian: iproute2, util-linux, procps, openmpi-bin)" >&2; exit 1; }
@@ -70,10 +70,10 @@ set_up() {
 # is smaller than the bucket, or tbf cuts it, which costs more than 1 Gbit/s leaves; the queue is long enough that TCP
 # loses nothing.
 shape() {
-    burst=$(($1 * 1000000 / 8 / 8000))
+    burst=$(($1 * 1000000 / 8 / 1000))
     [ "$burst" -ge 3100 ] || burst=3100 # two frames
     packet=$((burst * 3 / 4))
-    [ "$1" != 0 ] || packet=65536
+    [ "$1" != 0 ] && [ "$packet" -le 65536 ] || packet=65536
     i=0
     while [ $i -lt "$most" ]; do
         i=$((i + 1))

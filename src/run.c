@@ -279,7 +279,9 @@ static dither_status compare_inputs(training *t, const dither_data *data, dither
     const double steps[] = {t->run.plan.gamma, t->run.plan.alpha, t->run.plan.omega, t->run.plan.problem.l2,
                             t->run.plan.problem.nonconvex};
     uint64_t h = dither_hash64(data->hash, steps, sizeof steps);
+    const int kinds[] = {t->run.plan.single, t->run.plan.dense};
     h = dither_hash64(h, &t->run.plan.codec, sizeof t->run.plan.codec);
+    h = dither_hash64(h, kinds, sizeof kinds);
     h = dither_hash64(h, dither_plan_labels(&t->run.plan), (size_t)data->rows * sizeof(double));
     TRY(dither_comm_gather_word(t->run.comm, (int64_t)h, error));
     for (int rank = 1; rank < t->run.comm->ranks; rank++)

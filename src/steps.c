@@ -128,12 +128,17 @@ static dither_status scale_gamma(dither_plan *p, dither_error *error)
         FAIL(DITHER_USAGE, "--scale-gamma mean scales the step on the mean: not with --step-form sum, whose is --scale-gamma sum");
     if (p->estimator->full || p->estimator->table || dither_steppers[p->stepper].gamma > 0)
         FAIL(DITHER_USAGE, "--scale-gamma is for gradients of drawn rows as they are: --estimator sgd, and no --stepper adam");
+    if (p->method->iterate)
+        FAIL(DITHER_USAGE, "--scale-gamma is for steps on the mean of all workers' batches, not for --method %s", p->method->name);
     TRY(dither_parse_gamma(o->gamma, &rule, &value, error));
+    if (rule == DITHER_GAMMA_THEORY)
+        FAIL(DITHER_USAGE, "--scale-gamma is a rule of its own: not with --gamma theory");
     TRY(dither_estimate_plan(p, &found, error));
     const double c = scaled_constant(p, rule, value), F = found.at[0].f - found.at[DITHER_NOISE_POINTS - 1].f;
     p->gamma = sum ? c / (found.M + B) * B : c * B / (found.M + B);
     if (rule == DITHER_GAMMA_NUMBER || rule == DITHER_GAMMA_OVER_L_MAX || !o->iterations_set) goto out;
-    const double noisy = __builtin_sqrt(2 * F * B / (L * found.sigma2 * T)); /* inf or NaN: no noise, or no steps */
+    const double share = dither_steppers[p->stepper].share(o->momentum);
+    const double noisy = share * __builtin_sqrt(2 * F * B / (L * found.sigma2 * T)); /* inf or NaN: no noise, or no steps */
     if (noisy < p->gamma) p->gamma = noisy;
 out:
     return status;

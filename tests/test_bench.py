@@ -95,7 +95,7 @@ class Parts(Case):
                 (["verdict", "--ranks", "1"], "--ranks", "2 to"), (["verdict", "--to-target", "0"], "--to-target"),
                 (["verdict", "--gradient", "-1"], "--gradient"),
                 (["iteration", "x", "--network", "fast"], "'fast'"), (["iteration"], "needs DATA"), (["iteration", "x", "--trace", "t.csv"], "no option --trace"),
-                (["iteration", "x", "-n", "0"], "--repeats")]:
+                (["iteration", "x", "-n", "0"], "--repeats"), (["iteration", os.path.join(DATA, "a5a"), "--graphs", "on"], "--graphs on")]:
             with self.subTest(words=words):
                 self.refused(2, words, *parts)
         self.refused(6, ["iteration", "absent"], "absent", "No such file")

@@ -84,7 +84,8 @@ DENSE = [("small --method gd --estimator full", 1e-12), ("small --method gd --es
          ("small --method gd --estimator full --gpus 3", 1e-12)]
 
 # What --gpus is tried with, beside the same on the CPU.
-GPUS = ["--gpus 3", "--gpus 0,2,3 --aggregate allreduce --levels 3 --graphs on", "--gpus 2 --aggregate alltoall",
+GPUS = ["--gpus 3", "--gpus 3 --method async-sgd --codec dither",
+        "--gpus 0,2,3 --aggregate allreduce --levels 3 --graphs on", "--gpus 2 --aggregate alltoall",
         "--gpus 4 --aggregate server --downlink dither --workers 7", "--gpus all --wire rans --workers 9",
         "--gpus 3 --estimator saga --precision f32 --workers 7 --graphs on", "--gpus 2 --comm threads", "--ranks 2 --gpus 1"]
 

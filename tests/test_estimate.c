@@ -220,20 +220,22 @@ static void test_scaling_forms(void **state)
     const double B = 12, F = e.at[0].f - e.at[4].f, rule = B / (e.M + B);
     (void)state;
     assert_true(e.sigma2 > 0 && e.M > 0 && F > 0);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         static const char *const more[] = {"iterations=3", "iterations=400", "iterations=90000 max-seconds=0", "iterations=50 gamma=0.3",
-                                           "epochs=2 gamma=x0.5", "epochs=2 stepper=momentum"};
-        const double noisy = sqrt(2 * F * B / (e.L * e.sigma2 * (i == 0 ? 3 : (i == 1 ? 400 : 90000))));
-        const double c[] = {1 / e.L, 1 / e.L, 1 / e.L, 0.3, 0.5 / e.L_max, 0.1 / e.L};
+                                           "epochs=2 gamma=x0.5", "epochs=2 stepper=momentum",
+                                           "iterations=90000 max-seconds=0 stepper=momentum"};
+        const double share = i < 5 ? 1 : 0.1; /* 1 - momentum */
+        const double noisy = share * sqrt(2 * F * B / (e.L * e.sigma2 * (i == 0 ? 3 : (i == 1 ? 400 : 90000))));
+        const double c[] = {1 / e.L, 1 / e.L, 1 / e.L, 0.3, 0.5 / e.L_max, 0.1 / e.L, 0.1 / e.L};
         dither_result *r[2];
         for (int sum = 0; sum < 2; sum++)
             r[sum] = train(data, options_of("method=sgd l2=0.01 workers=4 batch=3 scale-gamma=%s %s", sum ? "sum" : "mean", more[i]),
                            NULL, NULL);
-        near("gamma", r[0]->gamma, i < 3 ? fmin(c[i] * rule, noisy) : c[i] * rule);
+        near("gamma", r[0]->gamma, i < 3 || i == 6 ? fmin(c[i] * rule, noisy) : c[i] * rule);
         assert_true(fabs(r[0]->gamma - r[1]->gamma) <= 1e-15 * r[0]->gamma);
         for (int k = 0; k < 12; k++) assert_true(fabs(r[0]->x[k] - r[1]->x[k]) <= 1e-10 * (1e-3 + fabs(r[0]->x[k])));
         if (i == 0) assert_true(noisy > c[0] * rule);
-        if (i == 2) assert_true(noisy < c[0] * rule);
+        if (i == 2 || i == 6) assert_true(noisy < c[i] * rule);
         dither_result_free(r[0]), dither_result_free(r[1]);
     }
     dither_data_free(data);
@@ -245,6 +247,10 @@ static void test_scaling_refused(void **state)
     (void)state;
     check_fails(data, options_of("scale-gamma=mean"), DITHER_USAGE, "--estimator sgd");
     check_fails(data, options_of("method=sgd scale-gamma=mean step-form=sum"), DITHER_USAGE, "--scale-gamma sum");
+    check_fails(data, options_of("method=sgd scale-gamma=mean gamma=theory"), DITHER_USAGE, "--gamma theory");
+    /* whose steps are on one worker's batch, or one row */
+    check_fails(data, options_of("method=async-sgd scale-gamma=mean"), DITHER_USAGE, "--method async-sgd");
+    check_fails(data, options_of("method=hogwild scale-gamma=sum"), DITHER_USAGE, "--method hogwild");
     dither_data_free(data);
 }
 

@@ -204,6 +204,10 @@ class ReadOwn(Case):
             self.check_ended([self.start("train", self.small, *self.WORDS, "--read", "own", *at, "--rank", str(r),
                                          *(words if r == 1 else [])) for r in (2, 1, 0)],
                              2, "rank 1 has other data or options than rank 0")
+        for words in ["--precision", "f32"], ["--wire", "fixed", "--levels", "3"], ["--normalize", "rows"]:
+            at = ["--ranks", "2", "--rendezvous", "127.0.0.1:%d" % free_port(), "--threads", "1", "--device", "cpu"]
+            self.check_ended([self.start("train", self.small, *self.WORDS, *at, "--rank", str(r), *(words if r == 1 else []))
+                              for r in (1, 0)], 2, "rank 1 has other data or options than rank 0")
 
     def test_no_optimum(self):
         """What the ranks find out together they say once."""
@@ -247,6 +251,10 @@ class ReadOwn(Case):
             f.write(plain.read())
         self.check_ended(self.launch("tcp", 2, packed, *self.WORDS, "--read", "own"), 2, "packed.gz", "compressed")
         self.check_ended(self.launch("tcp", 2, "absent", *self.WORDS, "--read", "own"), 6, "absent")
+        with open(self.path("empty"), "w") as f:
+            f.write("# nothing\n\n")
+        self.check_ended(self.launch("tcp", 2, self.path("empty"), *self.WORDS, "--read", "own"), 3, "empty: no rows")
+        self.check_ended(self.launch("threads", 2, self.small, *self.WORDS, "--read", "own"), 2, "threads")
 
 
 class Failures(Case):
@@ -278,14 +286,16 @@ class Failures(Case):
         self.assertIn("rank 1 has gone", said0)
 
     def test_interrupt(self):
-        for kind in "threads", "tcp":
+        """Of rank 0; or of another rank, about which rank 0 knows that it was interrupted."""
+        for kind, to, code in ("threads", -1, signal.SIGTERM), ("tcp", -1, signal.SIGTERM), ("tcp", 0, signal.SIGINT):
             processes = self.launch(kind, 2, MUSHROOMS, "--max-seconds", "100", "--target-gap", "1e-300", "--summary", "i.json")
             time.sleep(1.5)
-            processes[-1].send_signal(signal.SIGTERM)
+            processes[to].send_signal(signal.SIGTERM)
             self.finish(processes)
-            self.assertEqual(processes[-1].returncode, 128 + signal.SIGTERM)
+            self.assertEqual(processes[-1].returncode, 128 + code)
             with open(self.path("i.json")) as f:
-                self.assertEqual(json.load(f)["status"], "interrupted")
+                summary = json.load(f)
+            self.assertEqual((summary["status"], summary["stop"]), ("interrupted", "interrupt"))
 
     def test_usage(self):
         for words, part in [(["--comm", "threads"], "--ranks R"), (["--rank", "0"], "--rendezvous"),

@@ -4,6 +4,7 @@
  * shared a mean belongs to whoever interrupted. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/network.h"
 #include "bench/timing.h"
@@ -275,6 +276,7 @@ dither_status dither_bench_iteration(dither_comm *comm, const dither_data *data,
         FAIL(DITHER_USAGE, "%d pairs of segments: 1 to %d are possible", pairs, DITHER_BENCH_REPEATS);
     if (evaluations < 0 || evaluations > DITHER_BENCH_REPEATS)
         FAIL(DITHER_USAGE, "%d evaluations: 0 to %d are possible", evaluations, DITHER_BENCH_REPEATS);
+    if (!strcmp(options->graphs, "on")) FAIL(DITHER_USAGE, "--graphs on: its parts can't be timed in a graph; use auto or off");
     if (comm && comm->hosted > 1) return dither_team_run(comm, run_member, &j, error);
     if (!comm) TRY(dither_comm_local(&own, error));
     status = measure_rank(comm ? comm : own, data, options, pairs, evaluations, out, error);

@@ -80,8 +80,12 @@ static dither_status finish(training *t, dither_status trained, dither_error *er
         return t->observed;
     }
     if (trained != DITHER_OK && trained != DITHER_DIVERGED) return trained;
-    if (trained == DITHER_OK && strcmp(t->result->stop, "observer") == 0 && (t->arguments->signal = cli_interrupt_signal()))
-        t->result->stop = "interrupt"; /* the command's observer asks to stop for no other reason */
+    if (trained == DITHER_OK && strcmp(t->result->stop, "observer") == 0) {
+        /* the command's observer asks to stop for no other reason; on another rank the signal may have been either */
+        t->arguments->signal = cli_interrupt_signal();
+        if (!t->arguments->signal && dither_comm_rank(t->arguments->comm) == 0) t->arguments->signal = SIGINT;
+        t->result->stop = "interrupt";
+    }
     if (t->result) status = write_outputs(t, trained, &output_error);
     if (trained == DITHER_DIVERGED) {
         if (status != DITHER_OK) cli_print_error(&output_error, NULL);

@@ -2,28 +2,20 @@
 
 #include <math.h>
 
-/* Its squares neither overflow nor vanish: a power of two rounds nothing. */
-static double norm_of(const double *value, int64_t entries)
+/* By a power of two first, which rounds nothing, so that squares neither overflow nor vanish. */
+void dither_row_normalize(double *value, int64_t entries)
 {
     double largest = 0, squares = 0;
     int exponent = 0;
     for (int64_t e = 0; e < entries; e++) largest = fabs(value[e]) > largest ? fabs(value[e]) : largest;
+    if (largest == 0) return;
     (void)frexp(largest, &exponent);
     for (int64_t e = 0; e < entries; e++) {
-        const double v = ldexp(value[e], -exponent);
-        squares += v * v;
+        value[e] = ldexp(value[e], -exponent);
+        squares += value[e] * value[e];
     }
-    return ldexp(sqrt(squares), exponent);
-}
-
-void dither_row_normalize(double *value, int64_t entries)
-{
-    double norm = norm_of(value, entries);
-    if (isinf(norm)) { /* entries near the largest double */
-        for (int64_t e = 0; e < entries; e++) value[e] *= 0x1p-64;
-        norm = norm_of(value, entries);
-    }
-    for (int64_t e = 0; e < entries && norm > 0; e++) value[e] /= norm;
+    const double norm = sqrt(squares);
+    for (int64_t e = 0; e < entries; e++) value[e] /= norm;
 }
 
 void dither_data_normalize_rows(struct dither_data *data)

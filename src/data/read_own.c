@@ -138,6 +138,7 @@ static dither_status find_places(own_reader *r, dither_error *error)
         for (int q = 0; q < R && i == 0; q++) r->all += comm->words[q];
     }
     if (n < R) FAIL(DITHER_USAGE, "--workers %lld: there are %d ranks, and each hosts one worker at least", (long long)n, R);
+    if (r->all == 0) FAIL(DITHER_BAD_DATA, "%s: no rows", dither_path_shown(r->path));
     if (r->all < n)
         FAIL(DITHER_USAGE, "--workers %lld: the data has only %lld row(s), and every worker needs one", (long long)n,
              (long long)r->all);
@@ -261,6 +262,8 @@ dither_status dither_data_read_ranks(dither_comm *comm, const char *path, const 
     own_reader r = {.comm = comm, .path = path, .options = options, .file = -1};
     dither_data *data = NULL;
     *out = NULL;
+    if (comm && comm->hosted > 1 && !strcmp(options->read, "own"))
+        FAIL(DITHER_USAGE, "--read own is of ranks that are processes; those of this one are threads, which share what they read");
     if (!comm || comm->ranks == 1 || strcmp(options->read, "own"))
         return dither_comm_agree(comm, dither_data_read(path, options, out, error), error);
     if (options->shuffle_set || strcmp(options->split, "contiguous"))

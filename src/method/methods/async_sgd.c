@@ -194,7 +194,7 @@ static dither_status spread_length(dither_run *run, int i, int host, size_t *byt
         FAIL(DITHER_DEVICE, "worker %d's message has %u bytes, says rank %d; none can have more than %lld", i, (unsigned)word,
              host, (long long)(4 * rank->k.layout.message_words));
     if (host != comm->rank) TRY_DEVICE(rank, v->upload(v->context, place, &length, sizeof length), "message length");
-    *(host == comm->rank ? &run->comm->sent : &run->comm->received) += sizeof word;
+    *(host == comm->rank ? &run->aggregate.comm->sent : &run->aggregate.comm->received) += sizeof word;
     *bytes = word;
 out:
     return status;
@@ -204,7 +204,7 @@ out:
 static dither_status spread(dither_run *run, int i, dither_error *error)
 {
     dither_status status = DITHER_OK;
-    dither_comm *comm = run->comm;
+    dither_comm *comm = run->aggregate.comm; /* of the device's memory, with NCCL */
     const dither_rank *rank = &run->rank;
     const dk_device *v = &rank->device;
     size_t bytes = (size_t)rank->k.layout.message_words * 4;
